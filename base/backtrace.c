@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FRAMES_MAX = 64, ALT_STACK = 64 << 10, BUILD_ID_MAX = 20 };
+enum { FRAMES_MAX = 64, ALT_STACK = 64 << 10, BUILD_ID_MAX = 20, CRASH_S = 5 };
 
 /* The executable, as it is in memory and in its file. Set once; read in handlers of signals. */
 static struct {
@@ -225,6 +225,8 @@ static void on_crash(int sig, siginfo_t *info, void *context UNUSED)
 {
     int error = errno;
 
+    signal(SIGALRM, SIG_DFL); /* what is called here may hang in a process that is broken */
+    alarm(CRASH_S);
     trace_put("entrepot: crash: ");
     trace_put(name_of(sig));
     if (sig == SIGSEGV || sig == SIGBUS) {

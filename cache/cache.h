@@ -68,6 +68,8 @@ static inline struct body *cache_peek_manifest(struct cache *c, const struct dig
 {
     return cache_load_manifest(c, d, size, false, err);
 }
+/* The same if it is in memory: never waits for the disk. NULL: it is not. */
+struct body *cache_manifest_at_hand(struct cache *c, const struct digest *d);
 /* Opens a stored blob and leases it. The caller closes, then calls cache_release(). -1 with ERR_NOT_FOUND if it is not
  * here (its entry is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);

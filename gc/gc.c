@@ -229,7 +229,10 @@ void gc_get_stats(struct gc *gc, struct gc_stats *out)
     *out = gc->stats;
     pthread_mutex_unlock(&gc->lock);
     out->limit_bytes = l.max;
-    out->blob_max = gc_settings(gc).blob_max;
+    const struct gc_options o = gc_settings(gc);
+    out->blob_max = o.blob_max;
+    out->high = o.high;
+    out->low = o.low;
 }
 
 bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)

@@ -41,6 +41,7 @@ struct gc_space {
 
 struct gc_stats {
     int64_t limit_bytes, blob_max;
+    double high, low; /* percent of the limit */
     uint64_t freed_bytes, freed_blobs, runs;
 };
 

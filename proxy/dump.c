@@ -138,6 +138,8 @@ void dump_print(struct proxy *p, struct buf *out)
 
 /* ---- into the log ---- */
 
+static atomic_bool under_way;
+
 static void log_lines(void *arg)
 {
     _cleanup_buf_ struct buf out = {0};
@@ -146,10 +148,13 @@ static void log_lines(void *arg)
     dump_print(arg, &out);
     for (char *line = strtok_r(out.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         log_info("dump: %s", line);
+    atomic_store(&under_way, false);
 }
 
 void dump_log(struct server *s)
 {
     ON_LOOP(s->loop);
+    if (s->stopping || atomic_exchange(&under_way, true)) /* its loops end, or one is enough */
+        return;
     pool_run(s->proxy.admin_pool, log_lines, &s->proxy);
 }

@@ -143,7 +143,7 @@ static bool is_meant(const struct http_request *req, const char *opened)
 bool interception_take(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     const char *host = http_opened_host(req);
-    bool forward = http_listener(req) == sl->forward_listener && sl->forward_listener;
+    bool forward = http_is_forward(req) && sl->forward;
 
     ON_LOOP(sl->loop);
     if (!host && !forward)
@@ -166,6 +166,8 @@ bool interception_take(struct serve_loop *sl, struct http_request *req, answer_p
     const struct site *site = site_of(sl, host);
     if (site)
         take_opened(sl, req, host, site, pull);
+    else if (!ca_speaks_for(atomic_load(&sl->proxy->ca), host))
+        http_abort(req); /* a reload took it away: clients ask again, on a connection that leads to the registry */
     else
         http_error(req, 503, "UNAVAILABLE", "too many registries are in use at once: retry in a moment");
     site_unref(site);

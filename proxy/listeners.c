@@ -70,8 +70,6 @@ static void free_wishes(struct wish *wishes, int count)
 /* What an address has beside it: the one registry, TLS. */
 static bool furnish(struct proxy *p, const struct config *c, const struct wish *w, struct place *place, struct err *err)
 {
-    struct sockaddr_storage bound = {0};
-
     place->kind = w->kind;
     free(place->says);
     place->says = xstrdup(w->says);
@@ -91,8 +89,7 @@ static bool furnish(struct proxy *p, const struct config *c, const struct wish *
                             : http_tls_new_by_name(w->address, choose_context, atomic_load(&p->ca));
     if (!place->tls)
         return false;
-    if (c->listen_intercept[w->nth] && listener_bound(place->listener, &bound))
-        reach_note_place((const struct sockaddr *)&bound);
+    place->by_name = c->listen_intercept[w->nth];
     log_info("TLS is spoken on %s%s", w->address, files.client_ca ? "; clients need a certificate" : "");
     listener_set_tls(place->listener, place->tls);
     return true;
@@ -143,6 +140,17 @@ static bool open_admin(struct proxy *p, struct err *err)
     return true;
 }
 
+static void note_places(const struct proxy *p)
+{
+    struct sockaddr_storage bound[LISTENERS_MAX] = {0};
+    int count = 0;
+
+    for (int i = 0; i < p->place_count; i++)
+        if (p->places[i].by_name && listener_bound(p->places[i].listener, &bound[count]))
+            count++;
+    reach_set_places(bound, count);
+}
+
 bool listeners_open(struct proxy *p, struct err *err)
 {
     struct wish wishes[LISTENERS_MAX];
@@ -168,6 +176,7 @@ bool listeners_open(struct proxy *p, struct err *err)
         for (int i = 0; i < p->serve_loop_count; i++)
             listener_enter(p->places[j].listener, i, p->serve_loops[i].loop, p->serve_loops[i].http);
     }
+    note_places(p);
     return true;
 }
 
@@ -306,4 +315,5 @@ void listeners_commit(struct proxy *p, struct listeners_change *change)
     }
     memcpy(p->places, change->next, sizeof(p->places));
     p->place_count = change->next_count;
+    note_places(p);
 }

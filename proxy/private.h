@@ -40,6 +40,7 @@ struct place {
     struct http_tls *tls; /* NULL: plain HTTP */
     char *says;           /* all that the configuration says about it; another text: another listener */
     bool inherited;       /* handed over (systemd) */
+    bool by_name;         /* takes the place of registries (TLS by name) */
 };
 
 /* One serve loop. Once it runs, what can be another one later is its own. */

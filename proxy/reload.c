@@ -170,6 +170,7 @@ static void switch_loop(void *arg)
     for (int i = 0; i < t->fresh_count; i++)
         listener_enter(t->fresh[i], nth, sl->loop, sl->http);
     for (int i = 0; i < t->gone_count; i++) {
+        status_page_end_events_of(sl->proxy->page, sl->loop, t->gone[i]);
         listener_leave(t->gone[i], sl->loop);
         http_server_part(sl->http, t->gone[i], false);
     }
@@ -266,6 +267,8 @@ static struct config *reload_prepare(struct reloads *r, struct listeners_change 
     if (ok && (!ca || ca_reload(ca, err)))
         return c;
     record_open(p, r->config, NULL); /* it may have been renamed, to be rotated */
+    if (!ca)                         /* no loop has it yet; the next configuration may name another */
+        ca_free(atomic_exchange(&p->ca, NULL));
     listeners_drop(change);
     config_unref(c);
     return NULL;

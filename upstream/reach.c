@@ -7,6 +7,7 @@
 #include <fnmatch.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -81,7 +82,8 @@ bool reach_is_own(const struct sockaddr *address)
 }
 
 enum { PLACES_MAX = 16 };
-static struct sockaddr_storage places[PLACES_MAX]; /* written before the loops start */
+static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sockaddr_storage places[PLACES_MAX];
 static int place_count;
 
 static in_port_t place_port(const struct sockaddr *address)
@@ -90,21 +92,28 @@ static in_port_t place_port(const struct sockaddr *address)
                                           : ((const struct sockaddr_in *)(const void *)address)->sin_port;
 }
 
-void reach_note_place(const struct sockaddr *bound)
+void reach_set_places(const struct sockaddr_storage *bound, int count)
 {
-    if (place_count == PLACES_MAX || (bound->sa_family != AF_INET && bound->sa_family != AF_INET6))
-        return;
-    memcpy(&places[place_count++], bound,
-           bound->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    pthread_mutex_lock(&places_lock);
+    place_count = 0;
+    for (int i = 0; i < count && place_count < PLACES_MAX; i++)
+        if (bound[i].ss_family == AF_INET || bound[i].ss_family == AF_INET6)
+            places[place_count++] = bound[i];
+    pthread_mutex_unlock(&places_lock);
 }
 
 bool reach_is_circle(const struct sockaddr *address)
 {
     static const uint8_t any[16];
     const struct ip ip = ip_of(address);
+    struct sockaddr_storage now[PLACES_MAX];
 
-    for (int i = 0; i < place_count; i++) {
-        const struct sockaddr *place = (const struct sockaddr *)&places[i];
+    pthread_mutex_lock(&places_lock);
+    int count = place_count;
+    memcpy(now, places, (size_t)count * sizeof(*now));
+    pthread_mutex_unlock(&places_lock);
+    for (int i = 0; i < count; i++) {
+        const struct sockaddr *place = (const struct sockaddr *)&now[i];
         const struct ip own = ip_of(place);
         if (place_port(place) != place_port(address))
             continue;

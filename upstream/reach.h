@@ -15,9 +15,9 @@ bool reach_is_public(const struct sockaddr *address);
 /* Whether an address is one of this machine's interfaces: what listens there may be for the machine alone, whatever a
  * packet filter does with packets from outside. Any thread. */
 bool reach_is_own(const struct sockaddr *address);
-/* An address at which this process takes the place of registries (TLS by name): their names, asked of the same DNS as
- * clients ask, lead there, and requests would go in a circle. A few at most, before the loops start. */
-void reach_note_place(const struct sockaddr *bound);
+/* The addresses at which this process takes the place of registries (TLS by name), in place of those before: their
+ * names, asked of the same DNS as clients ask, lead there, and requests would go in a circle. Copied. Any thread. */
+void reach_set_places(const struct sockaddr_storage *bound, int count);
 /* Whether a connection there would come back to this process. Any thread. */
 bool reach_is_circle(const struct sockaddr *address);
 /* The same as reach_is_public() for text ("10.0.0.1", "fe80::1"); false if it is not an address. */

@@ -101,6 +101,7 @@ struct ingest_info {
     int64_t size; /* bytes; -1 not known */
     int64_t received;
     int followers;
+    bool is_public; /* a public repository has proved to contain it */
 };
 /* Any thread. */
 int ingests_count(struct ingests *all);

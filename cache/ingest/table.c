@@ -49,7 +49,7 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
     _cleanup_free_ struct ingest_info *infos = xcalloc((size_t)all->count, sizeof(*infos));
     TAILQ_FOREACH(i, &all->list, entry) {
         pthread_mutex_lock(&i->lock);
-        infos[count++] = (struct ingest_info){i->digest, i->size, i->received, i->follower_count};
+        infos[count++] = (struct ingest_info){i->digest, i->size, i->received, i->follower_count, i->is_public};
         pthread_mutex_unlock(&i->lock);
     }
     pthread_mutex_unlock(&all->lock);

@@ -1,20 +1,35 @@
 #include "proxy/fetch/client.h"
 
-#include "base/digest.h"
 #include "base/secret.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <pthread.h>
 #include <string.h>
+
+/* A key of this process: what is printed of a client must not tell whether a guessed password is right. */
+static unsigned char id_key[32];
+static pthread_once_t id_key_once = PTHREAD_ONCE_INIT;
+
+static void id_key_make(void)
+{
+    if (RAND_bytes(id_key, sizeof(id_key)) != 1)
+        abort();
+}
 
 static struct client *client_new(const char *secret)
 {
     struct client *c = xcalloc(1, sizeof(*c));
-    char hex[DIGEST_TEXT_MAX];
-    struct digest d;
+    unsigned char raw[SHA256_DIGEST_LENGTH];
 
     c->refs = 1;
     if (secret) {
-        digest_of(DIGEST_SHA256, secret, strlen(secret), &d);
-        snprintf(c->client_id, sizeof(c->client_id), "%s", digest_hex(&d, hex));
+        pthread_once(&id_key_once, id_key_make);
+        HMAC(EVP_sha256(), id_key, sizeof(id_key), (const unsigned char *)secret, strlen(secret), raw, NULL);
+        for (size_t i = 0; i < sizeof(raw); i++)
+            snprintf(c->client_id + 2 * i, 3, "%02x", raw[i]);
     }
     return c;
 }

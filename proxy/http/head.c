@@ -56,6 +56,7 @@ static void add_formatted(struct buf *to, const char *fmt, va_list ap)
     _cleanup_buf_ struct buf text = {0};
     va_list again;
 
+    IN_STATE(fmt); /* as gcc sees it under UBSan it may be NULL */
     va_copy(again, ap);
     int len = vsnprintf(NULL, 0, fmt, ap);
     vsnprintf(buf_reserve(&text, (size_t)MAX(len, 0)), (size_t)MAX(len, 0) + 1, fmt, again);

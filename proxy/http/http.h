@@ -131,6 +131,7 @@ bool http_is_absolute(const struct http_request *req); /* the target was a URL: 
 const char *http_opened_host(const struct http_request *req);
 const void *http_listener(const struct http_request *req);
 bool http_is_tls(const struct http_request *req);
+bool http_is_forward(const struct http_request *req); /* its connection came to a forward proxy */
 /* The addresses of the client and of its connection at this end. */
 struct sockaddr_storage;
 bool http_addresses(const struct http_request *req, struct sockaddr_storage *peer, struct sockaddr_storage *own);

@@ -299,6 +299,11 @@ void http_add_id(struct http_request *req, struct buf *head)
     buf_add(head, "\r\n", 2);
 }
 
+bool http_is_forward(const struct http_request *req)
+{
+    return req->conn->forward;
+}
+
 bool http_is_tls(const struct http_request *req)
 {
     return http_link_is_tls(&req->conn->link);

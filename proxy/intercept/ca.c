@@ -182,8 +182,10 @@ struct ssl_ctx_st *ca_context(struct ca *ca, const char *host)
 
     if (!take_name(host, name))
         return NULL;
+    if (!is_wanted(ca, name))
+        return NULL;
     SSL_CTX *ctx = leaf_find(ca, name);
-    if (ctx || !is_wanted(ca, name))
+    if (ctx)
         return ctx;
     struct authority *a = take_authority(ca);
     ctx = authority_permits(a, name) ? leaf_make(ca, a, name, &ends_s) : NULL;

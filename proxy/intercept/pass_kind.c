@@ -4,6 +4,7 @@
 #include "proxy/intercept/path.h"
 
 #include <string.h>
+#include <strings.h>
 
 bool pass_is_pull(const struct http_request *req)
 {
@@ -17,6 +18,20 @@ bool pass_is_pull(const struct http_request *req)
            (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
 }
 
+/* A name that does not follow the grammar (capitals, a prefix before /v2/) may be one to the registry. */
+static bool names_content(const char *path, enum http_method m)
+{
+    static const char *const kinds[] = {"/manifests/", "/referrers/", "/tags/"};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcasestr(path, kinds[i]))
+            return true;
+    for (const char *p = path; m == HTTP_METHOD_GET && (p = strcasestr(p, "/blobs/")); p++)
+        if (strncasecmp(p + strlen("/blobs/"), "uploads", strlen("uploads")) != 0)
+            return true;
+    return false;
+}
+
 bool pass_may_be_pull(const struct http_request *req)
 {
     enum http_method m = http_method(req);
@@ -26,8 +41,8 @@ bool pass_may_be_pull(const struct http_request *req)
         return false;
     path_parse(&path, http_path(req));
     return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
-           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || strchr(http_path(req), '%') ||
-           strstr(http_path(req), "/.") || strstr(http_path(req), "//");
+           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || names_content(http_path(req), m) ||
+           strchr(http_path(req), '%') || strstr(http_path(req), "/.") || strstr(http_path(req), "//");
 }
 
 bool pass_wants_stream(void *arg UNUSED, struct http_request *req)

@@ -17,43 +17,54 @@ static json_t *known_or_null(int64_t n)
 
 /* ---- pulls and downloads ---- */
 
+struct pull_list {
+    struct cache *cache;
+    json_t *list;
+};
+
 /* Who may not read a private repository may not learn its name here, nor its digests, nor from an error's words. */
-static json_t *pull_for_page(const struct pull_seen *s)
+static json_t *pull_for_page(const struct pull_list *l, const struct pull_seen *s)
 {
     _cleanup_buf_ struct buf image = {0};
+    bool is_shown = cache_is_public(l->cache, s->name); /* not what nobody has been able to pull, either */
 
-    if (!s->is_private)
+    if (is_shown)
         pull_print_image(&image, s);
-    json_t *j = json_pack("{s:b, s:o, s:o, s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:i, s:i, s:I}", "private", s->is_private,
-                          "image", s->is_private ? json_null() : visible_json(image.data), "client",
-                          visible_json(s->client), "engine", seen_engine_name(s->engine), "platform", s->platform,
-                          "result", pulled_result_name(s->result), "ended", (json_int_t)(s->ended_ms / 1000), "seconds",
-                          (double)(s->ended_ms - s->begun_ms) / 1000, "from_cache", (json_int_t)s->from_cache,
-                          "from_upstream", (json_int_t)s->from_upstream, "blobs", s->blobs, "blobs_done", s->blobs_done,
-                          "size", (json_int_t)s->size);
+    json_t *j =
+        json_pack("{s:b, s:o, s:o, s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:i, s:i, s:I}", "private", !is_shown, "image",
+                  is_shown ? visible_json(image.data) : json_null(), "client", visible_json(s->client), "engine",
+                  seen_engine_name(s->engine), "platform", s->platform, "result", pulled_result_name(s->result),
+                  "ended", (json_int_t)(s->ended_ms / 1000), "seconds", (double)(s->ended_ms - s->begun_ms) / 1000,
+                  "from_cache", (json_int_t)s->from_cache, "from_upstream", (json_int_t)s->from_upstream, "blobs",
+                  s->blobs, "blobs_done", s->blobs_done, "size", (json_int_t)s->size);
 
-    json_object_set_new(j, "cause", s->cause && !s->is_private ? visible_json(s->cause) : json_null());
+    json_object_set_new(j, "cause", s->cause && is_shown ? visible_json(s->cause) : json_null());
     return j;
 }
 
-static void add_pull(void *list, const struct pull_seen *s)
+static void add_pull(void *arg, const struct pull_seen *s)
 {
-    json_array_append_new(list, pull_for_page(s));
+    const struct pull_list *l = arg;
+
+    json_array_append_new(l->list, pull_for_page(l, s));
 }
 
 /* Those that ended come in the order of their ends; the page has the latest first. */
-static void add_recent(void *list, const struct pull_seen *s)
+static void add_recent(void *arg, const struct pull_seen *s)
 {
-    json_array_insert_new(list, 0, pull_for_page(s));
-    if (json_array_size(list) > PAGE_RECENT)
-        json_array_remove(list, PAGE_RECENT);
+    const struct pull_list *l = arg;
+
+    json_array_insert_new(l->list, 0, pull_for_page(l, s));
+    if (json_array_size(l->list) > PAGE_RECENT)
+        json_array_remove(l->list, PAGE_RECENT);
 }
 
 static void add_transfer(void *list, const struct ingest_info *i)
 {
     char text[DIGEST_TEXT_MAX];
 
-    json_array_append_new(list, json_pack("{s:s, s:o, s:I, s:i}", "digest", digest_format(&i->digest, text), "size",
+    json_array_append_new(list, json_pack("{s:s, s:o, s:I, s:i}", "digest",
+                                          i->is_public ? digest_format(&i->digest, text) : "(private)", "size",
                                           known_or_null(i->size), "received", (json_int_t)i->received, "followers",
                                           i->followers));
 }
@@ -140,7 +151,7 @@ static json_t *cache_for_page(const struct page_view *v)
     config_look_at_disk(c->cache_path, &disk);
     return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I}", "bytes", (json_int_t)totals.bytes, "limit",
                      (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests",
-                     (json_int_t)totals.manifests, "high", c->gc_high / 100, "low", c->gc_low / 100, "disk_size",
+                     (json_int_t)totals.manifests, "high", g.high / 100, "low", g.low / 100, "disk_size",
                      (json_int_t)disk.total, "disk_free", (json_int_t)disk.available);
 }
 
@@ -167,8 +178,8 @@ json_t *figures_json(const struct page_view *v, const struct history *h)
     struct admin_figures f;
 
     v->admin->figures(v->admin->arg, &f);
-    pulls_each(v->pulls, add_pull, pulls);
-    pulls_since(v->pulls, 0, 0, PULLS_KEPT, add_recent, recent);
+    pulls_each(v->pulls, add_pull, &(struct pull_list){v->admin->puller.cache, pulls});
+    pulls_since(v->pulls, 0, 0, PULLS_KEPT, add_recent, &(struct pull_list){v->admin->puller.cache, recent});
     ingests_each(cache_ingests(v->admin->puller.cache), add_transfer, transfers);
     v->admin->problems(v->admin->arg, add_problem, problems);
     return json_pack(

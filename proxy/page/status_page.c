@@ -314,19 +314,27 @@ void status_page_answer_events(struct status_page *p, struct http_request *req)
     http_stream_data(req, first, sizeof(first) - 1);
 }
 
-void status_page_end_events(struct status_page *p, struct loop *loop)
+void status_page_end_events_of(struct status_page *p, struct loop *loop, const void *listener)
 {
     struct page_loop *of = page_loop_of(p, loop);
+    struct page_listener *l, *next;
 
     ON_LOOP(loop);
-    of->over = true;
-    while (!TAILQ_EMPTY(&of->listeners)) {
-        struct page_listener *l = TAILQ_FIRST(&of->listeners);
+    for (l = TAILQ_FIRST(&of->listeners); l; l = next) {
         struct http_request *req = l->req;
+        next = TAILQ_NEXT(l, entry);
+        if (listener && http_listener(req) != listener)
+            continue;
         http_on_gone(req, NULL, NULL);
         listener_remove(l, of);
         http_stream_end(req, NULL, NULL);
     }
+}
+
+void status_page_end_events(struct status_page *p, struct loop *loop)
+{
+    page_loop_of(p, loop)->over = true;
+    status_page_end_events_of(p, loop, NULL);
 }
 
 int status_page_listeners(const struct status_page *p)

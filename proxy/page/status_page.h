@@ -41,6 +41,8 @@ void status_page_answer_json(struct status_page *p, struct http_request *req);
 void status_page_answer_events(struct status_page *p, struct http_request *req);
 /* Ends the events that go to clients of this loop, on it: it drains. */
 void status_page_end_events(struct status_page *p, struct loop *loop);
+/* The same for clients of one listener, which is closed. */
+void status_page_end_events_of(struct status_page *p, struct loop *loop, const void *listener);
 /* How many pages listen. Any thread. */
 int status_page_listeners(const struct status_page *p);
 

@@ -212,7 +212,9 @@ bool access_log_open(struct access_log *l, const char *path, enum access_format 
     if (path && strcmp(path, "-") == 0)
         fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
     else if (path)
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    if (path && fd < 0 && errno == ENXIO)
+        return err_set(err, ERR_IO, "opening the access log %s: it is a pipe that nobody reads", path);
     if (path && fd < 0)
         return err_errno(err, ERR_IO, "opening the access log %s", path);
     if (path && !access_start(l, err)) {

@@ -11,7 +11,8 @@ enum {
     FEED_BATCH = 32,
     FEED_RECENT = 256,
     FEED_MS = 100,
-    FEED_BATCHES_MAX = 64, /* that are on their way: beyond, what can be spared is dropped */
+    FEED_BATCHES_MAX = 64,   /* that are on their way: beyond, what can be spared is dropped */
+    FEED_BATCHES_END = 1024, /* and beyond these all: the pulls' loop does not keep up */
 };
 
 struct feed_batch {
@@ -143,8 +144,8 @@ void pull_feed_add(struct pull_feed *f)
     r->count = 1;
     if (plain && feed_merge(b, r, hash))
         return;
-    bool spared = plain || r->begins;
-    if (spared && atomic_load_explicit(&f->under_way, memory_order_relaxed) >= FEED_BATCHES_MAX) {
+    int under_way = atomic_load_explicit(&f->under_way, memory_order_relaxed);
+    if (under_way >= (plain || r->begins ? FEED_BATCHES_MAX : FEED_BATCHES_END)) {
         free(r->failure);
         return;
     }

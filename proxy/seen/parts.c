@@ -41,7 +41,7 @@ bool pull_parts_look(void *cache, const char *name, const struct digest *manifes
     out->is_private = hit.repo_private;
     if (!hit.stored || !(hit.blob.flags & BLOB_MANIFEST))
         return false;
-    _cleanup_body_ struct body *body = cache_peek_manifest(cache, manifest, hit.blob.size, NULL);
+    _cleanup_body_ struct body *body = cache_manifest_at_hand(cache, manifest);
     if (!body || !manifest_parse(&m, body->data, body->len, NULL))
         return false;
     out->is_index = m.kind == MANIFEST_INDEX;

@@ -49,7 +49,7 @@ with open(f"{layout}/oci-layout", "w") as f:
 PY
 python3 "$W/images.py" "$W/www/v2/library" "$W/layout" "${IMAGES:-5000}" >"$W/image.json"
 nginx_start 300k 'types { application/vnd.oci.image.index.v1+json 1; }'
-sed -i 's|location ~ /manifests/ {|location ~ /denied/ { default_type application/json; return 403 "{\\"errors\\":[{\\"code\\":\\"DENIED\\",\\"message\\":\\"<script>alert(2)</script>\\"}]}"; }\n location ~ /manifests/1$ { default_type application/vnd.oci.image.index.v1+json; }\n location ~ /manifests/ {|' "$W/nginx.conf"
+sed -i 's|location ~ /manifests/ {|location ~ /denied { default_type application/json; return 404 "{\\"errors\\":[{\\"code\\":\\"DENIED\\",\\"message\\":\\"<script>alert(2)</script>\\"}]}"; }\n location ~ /manifests/1$ { default_type application/vnd.oci.image.index.v1+json; }\n location ~ /manifests/ {|' "$W/nginx.conf"
 kill -HUP "$NGINX_PID"
 sleep 0.5
 FETCH=whole PARALLEL=1 CACHE_MORE="readahead: 0" entrepot_start "$NGINX_PORT"
@@ -99,9 +99,12 @@ try:
     assert "127.0.0.1" in row and "containerd" in row and "2.3 MiB" in row, row
     assert "docker.io" in b.text("#upstreams tbody") and "up" in b.text("#upstreams tbody"), b.text("#upstreams")
     print("* hostile words")
-    get("/v2/denied/manifests/1", agent="<b>evil</b>")
-    b.wait("the failed pull", "return document.querySelector('#recent tbody').innerText.includes('library/denied:1')", seconds=30)
-    assert "<img src=x onerror=alert(1)>" in b.text("#recent"), b.text("#recent")
+    get("/v2/app/manifests/denied", agent="<b>evil</b>")
+    get("/v2/secret/denied/manifests/1")
+    b.wait("the failed pull", "return document.querySelector('#recent tbody').innerText.includes('library/app:denied')", seconds=30)
+    b.wait("one that nobody has been able to pull", "return document.querySelector('#recent tbody').innerText.includes('not a public image')", seconds=30)
+    assert "<img src=x onerror=alert(1)>" in b.text("#recent") and "secret" not in b.text("body"), b.text("#recent")
+    assert "<script>alert(2)</script>" in b.text("#recent"), b.text("#recent")
     assert b.js("return document.querySelectorAll('#recent script, #recent img, #recent b').length") == 0
     print("* as the admin API has it")
     b.open(base + "/")

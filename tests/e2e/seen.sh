@@ -154,6 +154,10 @@ wait_for 5 common || fail "common: $(tail -n 2 "$log")"
 sed -i "s|path: $W/logs/access.log|path: $W/none/access.log|" "$W/config.yaml"
 kill -HUP "$ENTREPOT_PID"
 wait_for 5 grep -q 'the configuration is not reloaded, and the last one stays in use: opening the access log' "$W/entrepot.log" || fail "a path that cannot be opened is not told"
+mkfifo "$W/pipe"
+sed -i "s|path: $W/none/access.log|path: $W/pipe|" "$W/config.yaml"
+kill -HUP "$ENTREPOT_PID"
+wait_for 5 grep -q 'it is a pipe that nobody reads' "$W/entrepot.log" || fail "a pipe that nobody reads is not told, or holds up the daemon"
 lines=$(logged)
 curl -s -o /dev/null "$base/healthz"
 more() { [ "$(logged)" -gt "$lines" ]; }

@@ -21,7 +21,9 @@ static void feed_one(struct pull_feed *to, bool blob, const struct digest *d)
     r->at_ms = clock_now_ms();
     r->ended_ms = clock_mono_ms();
     r->asked = blob ? *d : (struct digest){0};
-    r->digest = blob ? (struct digest){0} : *d;
+    r->digest = (struct digest){0};
+    if (!blob)
+        r->digest = *d;
     strcpy(r->client, "c");
     strcpy(r->agent, "containerd/2.1");
     strcpy(r->name, "docker.io/library/nginx");

@@ -50,7 +50,7 @@ static void kinds_of_answers(void **state)
         {"GET /206 HTTP/1.1\r\n", "HTTP/1.1 206 ", "\r\n\r\nabcd", "zzz"},
         {"GET /206 HTTP/1.1\r\n",
          "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-5/10\r\nContent-Encoding: gzip\r\n", "abcd", "zzz"},
-        {"POST /307 HTTP/1.1\r\nContent-Length: 0\r\n", "HTTP/1.1 307 ", "\r\n\r\n", "502"},
+        {"POST /307 HTTP/1.1\r\nContent-Length: 0\r\n", "HTTP/1.1 307 ", "\r\n\r\n", "HTTP/1.1 502"},
         {"POST /v2/a HTTP/1.1\r\nContent-Length: 0\r\n", "HTTP/1.1 200 OK\r\n", "Content-Length: 0\r\n\r\nsum=0\n",
          "zzz"},
         {"OPTIONS /v2/a HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n", "\r\n\r\nsum=0\n", "ontent-Length: 0"},

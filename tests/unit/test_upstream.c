@@ -250,10 +250,10 @@ static void circles(void **state UNUSED)
         int port;
     } places[] = {{"127.0.0.9", 443}, {"fd00::9", 443}, {"0.0.0.0", 8443}};
 
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        struct sockaddr_storage place = address_of(places[i].address, places[i].port);
-        reach_note_place((const struct sockaddr *)&place);
-    }
+    struct sockaddr_storage bound[ARRAY_LEN(places)];
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        bound[i] = address_of(places[i].address, places[i].port);
+    reach_set_places(bound, ARRAY_LEN(bound));
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct sockaddr_storage to = address_of(cases[i].address, cases[i].port);
         if (reach_is_circle((const struct sockaddr *)&to) != cases[i].is_circle)
