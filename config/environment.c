@@ -9,8 +9,6 @@
 
 enum { NAME_MAX_LEN = 64, KEYS_MAX = 256, TYPOS_MAX = 2 };
 
-extern char **environ;
-
 /* Variables that are no keys. */
 static const char *const OTHERS[] = {"SOCKET", "VERSION"};
 

@@ -436,6 +436,7 @@ bool config_yaml_set(struct yaml_config *y, const char *path, const char *variab
     snprintf(l.path, sizeof(l.path), "%s", path);
     plain.data.scalar.value = (yaml_char_t *)text;
     plain.data.scalar.length = strlen(text);
+    IN_STATE(k.found); /* callers have the path from these tables */
     if (k.found->kind == IS_TEXT)
         return load_text(&l, &plain, &plain, k.found, (char *)y + k.found->at);
     y->variables = xrealloc(y->variables, ((size_t)y->variables_count + 1) * sizeof(*y->variables));
