@@ -2,6 +2,8 @@
  * section without a value (all of its keys are commented out) is ignored. */
 #include "config/yaml.h"
 
+#include "base/assert.h"
+
 #include <stddef.h>
 #include <string.h>
 

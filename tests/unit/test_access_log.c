@@ -65,7 +65,7 @@ static void hostile_texts_stay_inside_their_field(void **state UNUSED)
         "",
         "\t",
         "\xf0\x9f\x90\xb3",
-        "\x7f\xc2\233m",
+        "\x7f\xc2\23331m",
         "\xed\xa0\x80",
         "\xf4\x90\x80\x80",
     };
