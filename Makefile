@@ -315,7 +315,7 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(UNITDIR)/
 	@for c in bash:$(PREFIX)/share/bash-completion/completions/entrepot zsh:$(ZSHDIR)/_entrepot \
 		fish:$(PREFIX)/share/fish/vendor_completions.d/entrepot.fish; do \
-		$(B)/entrepot completion $${c%%:*} >$(B)/completion && install -D -m 0644 $(B)/completion $(DESTDIR)$${c#*:} || exit 1; done
+		to=$(DESTDIR)$${c#*:}; install -d "$${to%/*}" && $(B)/entrepot completion $${c%%:*} >"$$to" && chmod 0644 "$$to" || exit 1; done
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/after-install
 
 clean: ## remove what was built
