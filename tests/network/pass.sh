@@ -94,6 +94,42 @@ upload -D "$W/interim" -H "Expect: 100-continue" -H "Transfer-Encoding: chunked"
 is "$(tr -d '\r' <"$W/interim" | grep -iE '^HTTP|^x-' | grep -v '^X-Request-Id' | paste -sd ' ')" \
     "HTTP/1.1 200 Connection established HTTP/1.1 100 Continue HTTP/1.1 103 Early Hints X-Hint: 1 HTTP/1.1 202 Accepted X-Late: 1" "what came before and behind the answer"
 
+say "a reload that takes a registry away ends what was opened for it"
+cat >"$W/opened.py" <<'PY'
+import os, signal, socket, ssl, sys, time
+door, ca, pid, config = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+def connect():
+    s = socket.create_connection(("127.0.0.1", door), timeout=20)
+    s.sendall(b"CONNECT reg.test:443 HTTP/1.1\r\nHost: reg.test:443\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += s.recv(4096)
+    assert b" 200 " in head.split(b"\r\n")[0], head
+    return ssl.create_default_context(cafile=ca).wrap_socket(s, server_hostname="reg.test")
+def ask(t):
+    """The status of an answer; None: the connection has ended without one."""
+    try:
+        t.sendall(b"GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n\r\n")
+        head = t.recv(65536)
+    except OSError:
+        return None
+    return head.split(b" ")[1] if head else None
+def reload(text):
+    with open(config, "w") as f:
+        f.write(text)
+    os.kill(pid, signal.SIGHUP)
+    time.sleep(1)
+was = open(config).read()
+kept = connect()
+assert ask(kept) == b"401", "before"
+reload(was.replace("hosts: [reg.test]", "hosts: [other.test]").replace("name: reg.test", "name: other.test"))
+gone = ask(kept)
+assert gone is None, f"of a registry that is not one of ours any more: {gone}"
+reload(was)
+assert ask(connect()) == b"401", "after it has come back"
+PY
+python3 "$W/opened.py" "$DOOR" "$W/ca.crt" "$ENTREPOT_PID" "$W/config.yaml" || fail "see above"
+
 say "the registry is down: an error that names it, and pulls of what is cached"
 is "$(pull v2)" "$(index two)" "v2"
 kill "$REGISTRY_PID"
