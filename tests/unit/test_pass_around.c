@@ -26,11 +26,17 @@ static void trailers_of_uploads(void **state)
     ask(t,
         "PUT /v2/a HTTP/1.1\r\nHost: reg.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Empty\r\n"
         "TE: trailers\r\nConnection: close, TE\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 5  \r\nx-empty:\r\nHost: evil\r\n"
-        "Content-Length: 7\r\nAuthorization: evil\r\nX-Last: a b\r\n\r\n",
+        "Authorization: evil\r\nX-Last: a b\r\n\r\n",
         3000);
     assert_true(has("\r\ntrailer: X-Sum, X-Empty\r\n") && has("\r\nTE: trailers\r\nConnection: TE\r\n"));
     assert_true(has("\r\n\r\nX-Sum: 5\r\nx-empty: \r\nX-Last: a b\r\n\r\nsum=294\n"));
     assert_null(strstr(answer, "evil"));
+    /* A second length: llhttp 9 takes the request for broken, 8 leaves it to us. */
+    ask(t,
+        "PUT /v2/a HTTP/1.1\r\nHost: reg.test\r\nTransfer-Encoding: chunked\r\n" CLOSE
+        "3\r\nabc\r\n0\r\nContent-Length: 7\r\n\r\n",
+        3000);
+    assert_null(strstr(answer, "ength: 7\r\n"));
     ask(t, "PUT /v2/a HTTP/1.1\r\nHost: reg.test\r\nTransfer-Encoding: chunked\r\n" CLOSE "3\r\nabc\r\n0\r\n\r\n",
         3000);
     assert_true(has("\r\n\r\n\r\nsum=294\n")); /* none */
