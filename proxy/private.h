@@ -49,7 +49,6 @@ struct serve_loop {
     struct loop *loop;
     const struct config *config;             /* a reference */
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
-    const struct listener *forward_listener; /* NULL: there is no forward proxy */
     struct site_view view;                   /* of the sites */
     struct registry registry;                /* what the pages get of all this */
     struct http_server *http;

@@ -124,7 +124,7 @@ struct reload_turn {
     const struct config *config;
     struct listener *fresh[LISTENERS_MAX], *gone[LISTENERS_MAX];
     int fresh_count, gone_count;
-    const struct listener *metrics, *forward;
+    const struct listener *metrics;
     struct reload_ask *ask; /* NULL: a signal */
     json_t *result;
     atomic_int left;
@@ -166,7 +166,6 @@ static void switch_loop(void *arg)
     set_loop_config(sl, t->config);
     site_view_clear(&sl->view);
     sl->metrics_listener = t->metrics;
-    sl->forward_listener = t->forward;
     for (int i = 0; i < t->fresh_count; i++)
         listener_enter(t->fresh[i], nth, sl->loop, sl->http);
     for (int i = 0; i < t->gone_count; i++) {
@@ -182,7 +181,6 @@ void reload_begin(struct serve_loop *sl, const struct config *c)
 {
     set_loop_config(sl, c);
     sl->metrics_listener = listeners_find(sl->proxy->places, sl->proxy->place_count, PLACE_METRICS);
-    sl->forward_listener = listeners_find(sl->proxy->places, sl->proxy->place_count, PLACE_FORWARD);
 }
 
 /* ---- the switch ---- */
@@ -214,7 +212,6 @@ static void switch_loops(struct reloads *r, const struct config *c, const struct
     t->ask = ask;
     t->result = result;
     t->metrics = listeners_find(p->places, p->place_count, PLACE_METRICS);
-    t->forward = listeners_find(p->places, p->place_count, PLACE_FORWARD);
     for (int i = 0; i < change->fresh_count; i++)
         t->fresh[t->fresh_count++] = change->fresh[i];
     for (int i = 0; i < change->gone_count; i++)
