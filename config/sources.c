@@ -46,9 +46,8 @@ const struct config_source *config_source_of(const struct config *c, const char 
 
     for (int i = 0; i < c->source_count; i++) {
         const char *own = c->sources[i].path;
-        size_t len = strlen(own);
-        if (strncmp(own, path, len) == 0 && strchr(".[", path[len]) && (!best || len > strlen(best->path)))
-            best = &c->sources[i]; /* (strchr() finds the end of the text, too) */
+        if (config_path_is_in(path, own) && (!best || strlen(own) > strlen(best->path)))
+            best = &c->sources[i];
     }
     return best;
 }

@@ -460,9 +460,8 @@ const struct yaml_given *config_yaml_given(const struct yaml_config *y, const ch
 
     for (int i = 0; i < y->given_count; i++) {
         const char *own = y->given[i].path;
-        size_t len = strlen(own);
-        if (strncmp(own, path, len) == 0 && strchr(".[", path[len]) && (!best || len > strlen(best->path)))
-            best = &y->given[i]; /* (strchr() finds the end of the text, too) */
+        if (config_path_is_in(path, own) && (!best || strlen(own) > strlen(best->path)))
+            best = &y->given[i];
     }
     return best;
 }

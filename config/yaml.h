@@ -9,6 +9,7 @@
 #include "config/config.h"
 
 #include <yaml.h>
+#include <string.h>
 
 /* Beside them there are the built-in ones (CONFIG_UPSTREAMS_MAX). */
 enum { YAML_UPSTREAMS_MAX = 48 };
@@ -121,6 +122,14 @@ void config_yaml_free(struct yaml_config *y);
 bool config_yaml_set(struct yaml_config *y, const char *path, const char *variable, const char *text, struct err *err);
 /* Every key that is in no list, and every section. */
 void config_yaml_each_key(void (*fn)(void *arg, const char *path), void *arg);
+/* Whether a key is this one, or in it: "tags.rules[0].ttl" is in "tags" and in "tags.rules". */
+static inline bool config_path_is_in(const char *path, const char *whole)
+{
+    size_t len = strlen(whole);
+
+    return strncmp(whole, path, len) == 0 && (path[len] == '\0' || path[len] == '.' || path[len] == '[');
+}
+
 /* What `path`, or the list around it, comes from; NULL: it is not given. */
 const struct yaml_given *config_yaml_given(const struct yaml_config *y, const char *path);
 
