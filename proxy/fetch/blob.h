@@ -78,7 +78,7 @@ struct blob_fetch {
     int64_t held_ms;     /* monotonic: none is begun before, beside others */
     int64_t grown_ms;    /* when `most` was changed last */
     int64_t rate_before; /* bytes a second of all, when it was increased; 0: that has been judged */
-    int64_t measured_ms;
+    int64_t measured_ms, tick_due_ms;
     struct event *tick;
     char *moved_to; /* where the registry has redirected to; NULL: nowhere, or it is to be asked */
     int unmoved;    /* how often that was refused to another request */

@@ -370,6 +370,18 @@ static bool sources_drop_stuck(struct fetch *f)
     return false;
 }
 
+/* For as long as the loop did not turn, be it for a slow disk or without a processor, no source is silent: what it has
+ * brought meanwhile waits in the kernel. */
+static void sources_forgive(struct blob_fetch *b)
+{
+    int64_t now = clock_mono_ms(), late = now - b->tick_due_ms;
+    struct blob_source *s;
+
+    if (late > 0)
+        TAILQ_FOREACH(s, &b->sources, entry)
+            s->active_ms = MIN(s->active_ms + late, now);
+}
+
 static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
@@ -377,6 +389,7 @@ static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
 
     if (!b->ingest || ingest_state(b->ingest) != INGEST_RECEIVING || ingest_is_stopping(b->ingest))
         return;
+    sources_forgive(b);
     if (sources_drop_stuck(f))
         return;
     if (blob_is_whole(f))
@@ -399,8 +412,10 @@ static void sources_watch(struct fetch *f)
         b->tick = event_new(loop_base(f->fetcher->loop), -1, 0, sources_tick, f);
         b->measured_ms = clock_mono_ms();
     }
-    if (!event_pending(b->tick, EV_TIMEOUT, NULL))
+    if (!event_pending(b->tick, EV_TIMEOUT, NULL)) {
         event_add(b->tick, &(struct timeval){.tv_usec = TICK_MS * 1000});
+        b->tick_due_ms = clock_mono_ms() + TICK_MS;
+    }
 }
 
 void blob_sources_clear(struct blob_fetch *b)
