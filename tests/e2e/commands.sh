@@ -14,9 +14,6 @@ entrepot_start "$UP_PORT" "tags: {ttl: 1h}"
 say "options, words and exit statuses"
 python3 tests/e2e/commands.py words "$ENTREPOT" "$W" || fail "see above"
 
-say "options, --help and the manual"
-python3 tests/e2e/commands.py options "$ENTREPOT" docs/man/entrepot.1 || fail "see above"
-
 say "an explicit option beats ENTREPOT_SOCKET"
 odd=$W/$'odd\xff\033[31m'
 "$ENTREPOT" serve --cache "$odd" --listen 127.0.0.1:0 --offline >>"$W/other.log" 2>&1 &
