@@ -18,7 +18,7 @@ static const struct cli_command COMMANDS[] = {
     {"import", cmd_import, "read images from a folder or an archive"},
     {"rm", cmd_rm, "remove images"},
     {"pin", cmd_pin, "protect images from garbage collection"},
-    {"unpin", cmd_unpin, "remove that protection"},
+    {"unpin", cmd_unpin, "allow garbage collection to remove images again"},
     {"gc", cmd_gc, "run garbage collection now"},
     {"verify", cmd_verify, "check every blob and the index"},
     {"offline", cmd_offline, "switch offline mode on or off"},
