@@ -180,7 +180,7 @@ state == "examples" { sub(/^  /, ""); examples = examples "$ " escape($0) "\n"; 
 
 function say_body(section, item) {
     printf "%s", body[2, section, item]
-    said[section, item] = 1
+    used[section, item] = 1
 }
 
 # "check: what it does": a word of the synopsis; or "".
@@ -277,7 +277,7 @@ function say_shared(section, item) {
     if (body[2, section, item] == "" && !((1, section, item) in has))
         fail("entrepot.1 has no " item " under " section)
     printf "%s", body[2, section, item] != "" ? body[2, section, item] : body[1, section, item]
-    said[section, item] = 1
+    used[section, item] = 1
 }
 
 function say_list(section, common,    i) {
@@ -294,7 +294,7 @@ function say_list(section, common,    i) {
 function say_see_also(    n, i, list) {
     print ".Sh SEE ALSO"
     n = split(body[2, "SEE ALSO", ""], list, "\n") - 1
-    said["SEE ALSO", ""] = 1
+    used["SEE ALSO", ""] = 1
     print ".Xr entrepot 1" (n > 0 ? " ," : "")
     for (i = 1; i <= n; i++)
         print list[i] (i < n ? " ," : "")
@@ -329,7 +329,7 @@ END {
     say_see_also()
     for (k in body) {
         split(k, parts, SUBSEP)
-        if (parts[1] == 2 && body[k] != "" && !((parts[2], parts[3]) in said))
+        if (parts[1] == 2 && body[k] != "" && !((parts[2], parts[3]) in used))
             fail("commands/" command ".mdoc: nothing in --help is called " parts[2] ", " parts[3])
     }
 }
