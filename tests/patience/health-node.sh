@@ -74,7 +74,7 @@ with open(sys.argv[1], "r+b") as f:
     f.write(random.Random(1).randbytes(os.path.getsize(sys.argv[1])))
 PY
 # What takes the rebuilding a while: a hole of so many bytes, under a name that is not its digest.
-truncate -s 1G "$W/cache/blobs/sha256/$(printf '%064d' 7)"
+truncate -s 512M "$W/cache/blobs/sha256/$(printf '%064d' 7)"
 since=$(($(date +%s) - 1))
 entrepot_start "$HUB_PORT" "tags: {ttl: 0s}"
 told index_rebuilding "$W/cache" "it was damaged or lost" $((since - 1))
