@@ -45,7 +45,7 @@ static struct environment_key *find_key(struct environment_keys *all, const char
 
 /* ---- variables that are no keys ---- */
 
-static bool ends_with(const char *name, size_t len, const char *end)
+static bool variable_ends_with(const char *name, size_t len, const char *end)
 {
     size_t n = strlen(end);
 
@@ -86,14 +86,15 @@ static bool is_service_link(const char *name, const char *value)
     size_t len = strlen(name);
     const char *port = strstr(name, "_SERVICE_PORT_");
 
-    if (ends_with(name, len, "_SERVICE_HOST") || ends_with(name, len, "_SERVICE_PORT") || (port && port[14]))
+    if (variable_ends_with(name, len, "_SERVICE_HOST") || variable_ends_with(name, len, "_SERVICE_PORT") ||
+        (port && port[14]))
         return true;
     for (const char *at = strstr(name, "_PORT_"); at; at = strstr(at + 1, "_PORT_"))
         if (is_port_link(at + 1))
             return true;
-    if (ends_with(name, len, "_PORT"))
+    if (variable_ends_with(name, len, "_PORT"))
         return is_link_url(value);
-    if (ends_with(name, len, "_NAME"))
+    if (variable_ends_with(name, len, "_NAME"))
         return value[0] == '/' && strchr(value + 1, '/');
     return strstr(name, "_ENV_") != NULL;
 }

@@ -21,8 +21,8 @@ void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *r
 /* The same if one tag of the root went, and its other names stayed. */
 void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
                      const struct digest *root, struct weight *w);
-/* What would go with several manifests that each lose so many of their tags and pins; what is leased stays. However many
- * they are. */
+/* What would go with several manifests, however many, that each lose so many of their tags and pins; what is leased
+ * stays. */
 struct tree_root {
     struct digest digest;
     size_t lost;

@@ -1,6 +1,6 @@
-/* Which repositories have proved to contain a blob. One row for a repository and a
- * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the
- * manifest is linked to, when either comes (PROOF_NAMED, PROOF_DELETED). A link exists while its blob is stored or something holds it.
+/* Which repositories have proved to contain a blob. One row for a repository and a digest, however many manifests hold
+ * the blob: whatever a manifest names is linked to each repository that the manifest is linked to, when either comes
+ * (PROOF_NAMED, PROOF_DELETED). A link exists while its blob is stored or something holds it.
  */
 #include "cache/index/rows.h"
 
