@@ -158,6 +158,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/lib/say.o
 
+$(B)/tests/unit/test_yaml_bounds: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
+	$(B)/cli/lib/say.o $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
+
 $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
 	$(patsubst %,$(B)/cli/archive/export_%.o,blob place tar) $(patsubst %,$(B)/cli/lib/%.o,daemon options say) \
 	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
