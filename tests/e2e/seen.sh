@@ -232,6 +232,30 @@ for path, again in (("-", False), (fifo, False), (fifo, True)):
 PY
 timeout 90 python3 "$W/unread.py" "$ENTREPOT" "$(free_port)" "$W" || fail "see above"
 
+say "'config check' looks at the access log, as the user that would write to it"
+mkdir -p "$W/checked/cache" "$W/checked/here"
+chmod 755 "$W" "$W/checked"
+chown nobody "$W/checked/cache"
+mkfifo -m 622 "$W/checked/fifo"
+: >"$W/checked/roots"
+checks() { # PATH [WORDS of the error]
+    local answer
+    printf '%s\n' "admin: {socket: $W/checked/cache/admin.sock}" "cache: {path: $W/checked/cache}" "access_log: {path: $1}" >"$W/checked/yaml"
+    if answer=$("$ENTREPOT" config check --user nobody --config "$W/checked/yaml" 2>&1); then
+        [ $# = 1 ] || fail "$1 is good"
+    else
+        [ $# = 2 ] && [[ $answer = *"access_log.path: "*"$2"* ]] || fail "$1: $answer"
+    fi
+}
+checks "$W/checked/cache/access.log"
+checks "$W/checked/fifo"
+checks /dev/null
+checks -
+checks "$W/checked/none/access.log" "$W/checked/none is no folder"
+checks "$W/checked/here" "is a folder"
+checks "$W/checked/here/access.log" "no file can be created in $W/checked/here (Permission denied)"
+checks "$W/checked/roots" "Permission denied"
+
 say "an access log that cannot be opened is an error at the start"
 entrepot_run && fail "it starts without its access log"
 grep -q "opening the access log $W/none/access.log" "$W/entrepot.log" || fail "why it does not start"
