@@ -1,0 +1,114 @@
+#!/bin/bash
+# What being seen costs: warm manifests with the access log off and on, and, while an image of 200 layers is pulled, with the status page closed
+# and open. One daemon each, with one worker; short interleaved rounds; ratios of medians. The CPU seconds of the whole daemon per request are
+# more to be trusted than requests per second where the machine has other work. No pass or fail.
+#
+#     ROUNDS (9); SECONDS_EACH (1)
+. "$(dirname "$0")/../lib.sh"
+. tests/concurrency/nginx.sh.inc
+. tests/bench/figures.sh.inc
+need curl nginx python3 wrk
+need_root # nginx.conf says so
+
+rounds=${ROUNDS:-9}
+seconds=${SECONDS_EACH:-1}
+layers=200
+www=$W/www/v2/library/app
+mkdir -p "$www/blobs" "$www/manifests"
+
+# ---- content: a manifest of some 2 KiB, and for each pull layers of its own ----
+
+entries=$(for i in $(seq 12); do printf ',{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:%064d","size":1000}' "$i"; done)
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%064d","size":2},"layers":[%s]}' \
+    1 "${entries#,}" >"$W/manifest"
+MANIFEST=sha256:$(sha256sum <"$W/manifest" | sed 's/ .*//')
+mv "$W/manifest" "$www/manifests/$MANIFEST"
+python3 - "$www/blobs" $((2 * rounds * layers)) >"$W/digests" <<'PY'
+import hashlib, os, sys
+for _ in range(int(sys.argv[2])):
+    layer = os.urandom(20000)
+    digest = "sha256:" + hashlib.sha256(layer).hexdigest()
+    with open(f"{sys.argv[1]}/{digest}", "wb") as f:
+        f.write(layer)
+    print(digest)
+PY
+
+# ---- a registry with slow layers; three daemons ----
+
+SLOW=$(free_port)
+nginx_start 0 "server { root $W/www; access_log off; listen 127.0.0.1:$SLOW; keepalive_requests 1000000;
+    location ~ /manifests/ { default_type application/vnd.oci.image.manifest.v1+json; }
+    location ~ /blobs/ { limit_rate 5000; } }"
+declare -A PORT_OF PID_OF
+start() { # NAME [YAML]
+    PORT=$(free_port)
+    printf '%s\n' "listen: [{address: \"127.0.0.1:$PORT\"}]" "admin: {socket: $W/$1.sock}" "cache: {path: $W/cache.$1, min_free: 0B}" \
+        "workers: 1" "upstreams: [{name: docker.io, endpoints: [\"http://127.0.0.1:$SLOW\"], insecure: true}]" "${2:-}" >"$W/$1.yaml"
+    entrepot_run "$W/$1.yaml" "$W/$1.log" || fail "entrepot does not start"
+    PORT_OF[$1]=$PORT PID_OF[$1]=$ENTREPOT_PID
+    is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/app/manifests/$MANIFEST")" 200 "the manifest"
+}
+start off
+start log "access_log: {path: $W/access.log}"
+start pulled
+
+# ---- measuring: RPS and CPU, in microseconds per request, by what was measured ----
+
+declare -A RPS CPU
+measure() { # KEY DAEMON
+    local before after answer n r
+    before=$(cpu "${PID_OF[$2]}")
+    answer=$(wrk -t 1 -c 32 -d "${seconds}s" "http://127.0.0.1:${PORT_OF[$2]}/v2/app/manifests/$MANIFEST")
+    sleep 0.1 # what is gathered is written
+    after=$(cpu "${PID_OF[$2]}")
+    n=$(awk '/requests in/ {print $1}' <<<"$answer") r=$(awk '/Requests\/sec/ {print $2}' <<<"$answer")
+    RPS[$1]="${RPS[$1]:-} $r"
+    CPU[$1]="${CPU[$1]:-} $(awk -v a="$after" -v b="$before" -v n="$n" 'BEGIN {printf "%.3f\n", (a - b) * 1e6 / n}')"
+}
+pull=0
+with_pull() { # KEY
+    local puller base=http://127.0.0.1:${PORT_OF[pulled]}
+    sed -n "$((1 + pull * layers)),$(((pull + 1) * layers))s|.*|url=$base/v2/app/blobs/&\noutput=/dev/null|p" "$W/digests" >"$W/urls"
+    pull=$((pull + 1))
+    curl -s -A docker/28.0 -Z --parallel-immediate --parallel-max 200 -K "$W/urls" &
+    puller=$!
+    PIDS+=($puller)
+    sleep 0.5
+    measure "$1" pulled
+    kill -0 $puller 2>/dev/null || fail "the pull was over before"
+    kill $puller
+    wait $puller 2>/dev/null || true
+    sleep 0.3
+}
+page() { curl -sN -o "$W/events" "http://127.0.0.1:${PORT_OF[pulled]}/events"; }
+for _ in $(seq "$rounds"); do
+    measure off off
+    measure log log
+    with_pull closed
+    page &
+    PIDS+=($!)
+    reader=$!
+    with_pull open
+    [ -s "$W/events" ] || fail "the page shows no event"
+    kill $reader
+    wait $reader 2>/dev/null || true
+done
+
+# ---- the table ----
+
+row() { # NAME KEY BESIDE
+    printf '%-40s %10s %10s %7s %10s %10s %7s\n' "$1" "$(median <<<"${RPS[$3]}")" "$(median <<<"${RPS[$2]}")" \
+        "$(ratio "$(median <<<"${RPS[$2]}")" "$(median <<<"${RPS[$3]}")")" "$(median <<<"${CPU[$3]}")" "$(median <<<"${CPU[$2]}")" \
+        "$(ratio "$(median <<<"${CPU[$3]}")" "$(median <<<"${CPU[$2]}")")"
+}
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.3f\n", b ? a / b : 0}'; }
+echo
+printf '%-40s %10s %10s %7s %10s %10s %7s\n' "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg), $rounds rounds, medians" \
+    "without/s" "with/s" ratio "us CPU" "with" ratio
+row "access log (aim >= 0.97)" log off
+row "status page, a pull of $layers layers" open closed
+echo "lines of the access log that were dropped: $(PORT=${PORT_OF[log]} metric entrepot_access_log_dropped_total)"
+for name in off log pulled; do
+    ENTREPOT_PID=${PID_OF[$name]}
+    entrepot_stop
+done
