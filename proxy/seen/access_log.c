@@ -13,7 +13,7 @@
 
 enum {
     GATHER_MS = 50,
-    FULL = ACCESS_FEED_MAX / 4,
+    FULL = 64 << 10,     /* bytes that wait: more would leave the caches before they are formatted */
     TEXT_MAX = 64 << 10, /* bytes of a write, and a line */
     LEAVE_MS = 2000,     /* for a slow reader, when the output changes or the process ends */
     END_MS = 1000,       /* and for what cannot be told to go on: a file that hangs */

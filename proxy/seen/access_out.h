@@ -1,7 +1,7 @@
 /* access_out.h - what the access log is written to: a file, a pipe that may be full, the log, the journal.
  *
- * A pipe, a terminal and a socket are waited for with poll(2) and are given PIPE_BUF bytes at a time, so that the thread
- * can be told to go on without them. One thread; opened on another.
+ * A pipe, a terminal and a socket are waited for with poll(2) and are given PIPE_BUF bytes at a time, so that the
+ * thread can be told to go on without them. One thread; opened on another.
  */
 #ifndef ENTREPOT_PROXY_SEEN_ACCESS_OUT_H
 #define ENTREPOT_PROXY_SEEN_ACCESS_OUT_H

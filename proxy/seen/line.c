@@ -254,7 +254,7 @@ static void add_time(struct buf *out, struct access_second *s, int64_t at_ms)
 
 /* ---- formats ---- */
 
-static void add_json(struct buf *out, struct access_second *s, const struct access_view *v)
+static void access_add_json(struct buf *out, struct access_second *s, const struct access_view *v)
 {
     ADD(out, "{\"time\":\"");
     add_time(out, s, v->p->at_ms);
@@ -279,7 +279,7 @@ static void add_json(struct buf *out, struct access_second *s, const struct acce
     ADD(out, "}\n");
 }
 
-static void add_common(struct buf *out, struct access_second *s, const struct access_view *v)
+static void access_add_common(struct buf *out, struct access_second *s, const struct access_view *v)
 {
     note_second(s, v->p->at_ms / 1000);
     add_text(out, v, TEXT_CLIENT);
@@ -309,10 +309,10 @@ static void add_journal_name(struct buf *out, const struct access_field *f)
 }
 
 /* A value with a newline would need the binary form; escaped it has none. What is not known has no field. */
-static void add_journal(struct buf *out, struct access_second *s, const struct access_view *v)
+static void access_add_journal(struct buf *out, struct access_second *s, const struct access_view *v)
 {
     ADD(out, "MESSAGE=");
-    add_common(out, s, v);
+    access_add_common(out, s, v);
     put(out, "", 1);
     ADD(out, "PRIORITY=6\0SYSLOG_IDENTIFIER=entrepot\0");
     for (const struct access_field *f = FIELDS; f < FIELDS + ARRAY_LEN(FIELDS); f++) {
@@ -340,11 +340,11 @@ void access_format_line(struct buf *out, struct access_second *s, const struct a
     view_open(&v, p);
     buf_reserve(out, PUT_ROOM);
     if (format == ACCESS_JSON) {
-        add_json(out, s, &v);
+        access_add_json(out, s, &v);
     } else if (format == ACCESS_JOURNAL) {
-        add_journal(out, s, &v);
+        access_add_journal(out, s, &v);
     } else {
-        add_common(out, s, &v);
+        access_add_common(out, s, &v);
         ADD(out, "\n");
     }
     out->data[out->len] = '\0';

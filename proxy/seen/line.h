@@ -1,10 +1,10 @@
 /* line.h - one line of the access log.
  *
- *     serve loop: struct access_line ─ access_pack() ─▶ bytes of a feed ─▶ the log's thread: access_format_line() ─▶ text
+ *     serve loop: access_line ─ access_pack() ─▶ bytes of a feed ─▶ the log's thread: access_format_line() ─▶ text
  *
- * Packing is all that a serve loop does: it is done for every request, copies the texts behind a head of fixed size, and
- * calls no printf(3). Texts are a client's or a registry's: what could drive a terminal, begin a line or end a string is
- * escaped (base/visible.h) when the line is formatted. No field holds a secret: of a query there is `ns` alone. Any
+ * Packing is all that a serve loop does: it is done for every request, copies the texts behind a head of fixed size,
+ * and calls no printf(3). Texts are a client's or a registry's: what could drive a terminal, begin a line or end a
+ * string is escaped (base/visible.h) when the line is formatted. No field holds a secret: of a query there is `ns` alone. Any
  * thread.
  */
 #ifndef ENTREPOT_PROXY_SEEN_LINE_H
@@ -33,8 +33,8 @@ struct access_line {
     int64_t first_us, duration_us, waited_us; /* microseconds; -1: not known, or not waited for upstream */
 };
 
-/* Adds it to what waits to be formatted, for the output that `epoch` stands for, with what JSON does not have or without;
- * less than ACCESS_PACKED_MAX bytes. */
+/* Adds it to what waits to be formatted, for the output that `epoch` stands for, with what JSON does not have or
+ * without; less than ACCESS_PACKED_MAX bytes. */
 enum { ACCESS_PACKED_MAX = 5 << 10 };
 void access_pack(struct buf *out, const struct access_line *line, uint32_t epoch, bool paths);
 

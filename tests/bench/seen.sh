@@ -1,7 +1,8 @@
 #!/bin/bash
 # What being seen costs: warm manifests with the access log off and on, and, while an image of 200 layers is pulled, with the status page closed
-# and open. One daemon each, with one worker; short interleaved rounds; ratios of medians. The CPU seconds of the whole daemon per request are
-# more to be trusted than requests per second where the machine has other work; without the threads that fetch and store. No pass or fail.
+# and open. One daemon each, with one worker; short interleaved rounds; ratios of medians. Where the machine has other work, CPU time per request
+# is more to be trusted than requests per second: that of the serve loop, which is what limits them, and that of all threads but those that fetch
+# and store. No pass or fail.
 #
 #     ROUNDS (9); SECONDS_EACH (1)
 . "$(dirname "$0")/../lib.sh"
@@ -54,26 +55,37 @@ start pulled
 
 # ---- measuring: RPS and CPU, in microseconds per request, by what was measured ----
 
-declare -A RPS CPU
-cpu_but() { # PID THREADS: seconds of all but these, which fetch and store what is pulled
-    grep -Lxe "$2" /proc/"$1"/task/*/comm | sed 's/comm$/schedstat/' | xargs cat | awk '{n += $1} END {printf "%.6f\n", n / 1e9}'
+declare -A RPS LOOP ALL
+cpu_of() { # PID: seconds of the serve loop, and of all threads but those that fetch and store
+    local t name loop=0 all=0 ns
+    for t in /proc/"$1"/task/*; do
+        name=$(<"$t/comm")
+        read -r ns _ <"$t/schedstat"
+        case $name in
+        fetch-* | io | index-writer) continue ;;
+        serve-*) loop=$((loop + ns)) ;;
+        esac
+        all=$((all + ns))
+    done
+    echo "$loop $all"
 }
 measure() { # KEY DAEMON
-    local before after answer n r others='fetch-.*\|io\|index-writer'
-    before=$(cpu_but "${PID_OF[$2]}" "$others")
+    local before after answer n r
+    before=$(cpu_of "${PID_OF[$2]}")
     answer=$(wrk -t 1 -c 32 -d "${seconds}s" "http://127.0.0.1:${PORT_OF[$2]}/v2/app/manifests/$MANIFEST")
     sleep 0.1 # what is gathered is written
-    after=$(cpu_but "${PID_OF[$2]}" "$others")
+    after=$(cpu_of "${PID_OF[$2]}")
     n=$(awk '/requests in/ {print $1}' <<<"$answer") r=$(awk '/Requests\/sec/ {print $2}' <<<"$answer")
     RPS[$1]="${RPS[$1]:-} $r"
-    CPU[$1]="${CPU[$1]:-} $(awk -v a="$after" -v b="$before" -v n="$n" 'BEGIN {printf "%.3f\n", (a - b) * 1e6 / n}')"
+    LOOP[$1]="${LOOP[$1]:-} $(awk -v a="${after% *}" -v b="${before% *}" -v n="$n" 'BEGIN {printf "%.3f\n", (a - b) / n / 1e3}')"
+    ALL[$1]="${ALL[$1]:-} $(awk -v a="${after#* }" -v b="${before#* }" -v n="$n" 'BEGIN {printf "%.3f\n", (a - b) / n / 1e3}')"
 }
 pull=0
 with_pull() { # KEY
     local puller base=http://127.0.0.1:${PORT_OF[pulled]}
     sed -n "$((1 + pull * layers)),$(((pull + 1) * layers))s|.*|url=$base/v2/app/blobs/&\noutput=/dev/null|p" "$W/digests" >"$W/urls"
     pull=$((pull + 1))
-    curl -s -A docker/28.0 -Z --parallel-immediate --parallel-max 200 -K "$W/urls" &
+    curl -s -A docker/28.0 -Z --parallel-immediate --parallel-max 200 -K "$W/urls" 2>/dev/null & # it has a meter even so
     puller=$!
     PIDS+=($puller)
     sleep 0.5
@@ -84,32 +96,48 @@ with_pull() { # KEY
     sleep 0.3
 }
 page() { curl -sN -o "$W/events" "http://127.0.0.1:${PORT_OF[pulled]}/events"; }
-for _ in $(seq "$rounds"); do
-    measure off off
-    measure log log
-    with_pull closed
+with_page() { # KEY
     page &
     PIDS+=($!)
-    reader=$!
-    with_pull open
+    local reader=$!
+    with_pull "$1"
     [ -s "$W/events" ] || fail "the page shows no event"
     kill $reader
     wait $reader 2>/dev/null || true
+}
+for round in $(seq "$rounds"); do
+    if [ $((round % 2)) = 0 ]; then
+        measure off off
+        measure log log
+        with_pull closed
+        with_page open
+    else
+        measure log log
+        measure off off
+        with_page open
+        with_pull closed
+    fi
 done
 
 # ---- the table ----
 
-row() { # NAME KEY BESIDE
-    printf '%-40s %10s %10s %7s %10s %10s %7s\n' "$1" "$(median <<<"${RPS[$3]}")" "$(median <<<"${RPS[$2]}")" \
-        "$(ratio "$(median <<<"${RPS[$2]}")" "$(median <<<"${RPS[$3]}")")" "$(median <<<"${CPU[$3]}")" "$(median <<<"${CPU[$2]}")" \
-        "$(ratio "$(median <<<"${CPU[$3]}")" "$(median <<<"${CPU[$2]}")")"
+of() { # WITHOUT WITH MORE_IS_BETTER: both medians, and their ratio
+    local a b
+    a=$(median <<<"$1") b=$(median <<<"$2")
+    printf ' %9.9s %9.9s %6s' "$a" "$b" "$(awk -v a="$a" -v b="$b" -v up="$3" 'BEGIN {printf "%.3f\n", up ? b / a : a / b}')"
 }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.3f\n", b ? a / b : 0}'; }
+row() { # NAME BESIDE KEY
+    printf '%-36s' "$1"
+    of "${RPS[$2]}" "${RPS[$3]}" 1
+    of "${LOOP[$2]}" "${LOOP[$3]}" 0
+    of "${ALL[$2]}" "${ALL[$3]}" 0
+    echo
+}
 echo
-printf '%-40s %10s %10s %7s %10s %10s %7s\n' "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg), $rounds rounds, medians" \
-    "without/s" "with/s" ratio "us CPU" "with" ratio
-row "access log (aim >= 0.97)" log off
-row "status page, a pull of $layers layers" open closed
+printf '%-36s %9s %9s %6s %9s %9s %6s %9s %9s %6s\n' "$(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg), $rounds rounds, medians" \
+    "off /s" "on /s" ratio "loop us" "on" ratio "all us" "on" ratio
+row "access log (aim >= 0.97)" off log
+row "status page, a pull of $layers layers" closed open
 echo "lines of the access log that were dropped: $(PORT=${PORT_OF[log]} metric entrepot_access_log_dropped_total)"
 for name in off log pulled; do
     ENTREPOT_PID=${PID_OF[$name]}
