@@ -4,8 +4,8 @@
  *
  * Packing is all that a serve loop does: it is done for every request, copies the texts behind a head of fixed size,
  * and calls no printf(3). Texts are a client's or a registry's: what could drive a terminal, begin a line or end a
- * string is escaped (base/visible.h) when the line is formatted. No field holds a secret: of a query there is `ns` alone. Any
- * thread.
+ * string is escaped (base/visible.h) when the line is formatted. No field holds a secret: of a query there is `ns`
+ * alone. Any thread.
  */
 #ifndef ENTREPOT_PROXY_SEEN_LINE_H
 #define ENTREPOT_PROXY_SEEN_LINE_H
