@@ -276,6 +276,7 @@ bench: | test-deps all ## the tables of figures: beside nginx and curl, what eng
 	@B=$(B) bash tests/bench/doors.sh
 	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
+	@B=$(B) bash tests/bench/seen.sh
 	@B=$(B) tests/bench/policies
 	@B=$(B) bash tests/bench/listing.sh
 	@B=$(B) bash tests/bench/importing.sh

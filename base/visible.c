@@ -21,53 +21,50 @@ size_t utf8_next(const char *text, size_t len, unsigned *code)
     return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
 }
 
-/* ---- eight bytes at a time ---- */
+/* ---- sixteen bytes at a time ---- */
 
-static const uint64_t ONES = 0x0101010101010101U, HIGHS = 0x8080808080808080U;
+typedef signed char bytes16 __attribute__((vector_size(16)));
 
-/* Not 0 if a byte of the word is below `n`, which is 128 at most. */
-static uint64_t any_below(uint64_t word, uint8_t n)
+/* The next sixteen bytes; fewer at the end, filled up with what is plain and simple. */
+static bytes16 next_bytes(const char *text, size_t left)
 {
-    return (word - ONES * n) & ~word & HIGHS;
-}
+    bytes16 bytes = (bytes16){0} + 'a';
 
-static uint64_t any_is(uint64_t word, char c)
-{
-    return any_below(word ^ ONES * (unsigned char)c, 1);
-}
-
-/* The next eight bytes; fewer at the end, filled up with what is plain and simple. */
-static uint64_t next_word(const char *text, size_t left)
-{
-    uint64_t word = ONES * 'a';
-
-    if (left >= sizeof(word))
-        memcpy(&word, text, sizeof(word));
+    if (left >= sizeof(bytes))
+        memcpy(&bytes, text, sizeof(bytes));
     else
-        memcpy(&word, text, left);
-    return word;
+        memcpy(&bytes, text, left);
+    return bytes;
+}
+
+static bool any_of(bytes16 found)
+{
+    uint64_t halves[2];
+
+    memcpy(halves, &found, sizeof(halves));
+    return (halves[0] | halves[1]) != 0;
 }
 
 bool text_is_plain(const char *text, size_t len)
 {
-    uint64_t bad = 0;
+    bytes16 bad = {0};
 
     for (size_t i = 0; i < len; i += sizeof(bad)) {
-        uint64_t word = next_word(text + i, len - i);
-        bad |= any_below(word, ' ') | any_is(word, 0x7f);
+        bytes16 b = next_bytes(text + i, len - i);
+        bad |= ((b >= 0) & (b < ' ')) | (b == 0x7f);
     }
-    return bad == 0;
+    return !any_of(bad);
 }
 
 bool text_is_simple(const char *text, size_t len)
 {
-    uint64_t bad = 0;
+    bytes16 bad = {0};
 
     for (size_t i = 0; i < len; i += sizeof(bad)) {
-        uint64_t word = next_word(text + i, len - i);
-        bad |= any_below(word, ' ') | any_is(word, 0x7f) | any_is(word, '"') | any_is(word, '\\') | (word & HIGHS);
+        bytes16 b = next_bytes(text + i, len - i);
+        bad |= (b < ' ') | (b == 0x7f) | (b == '"') | (b == '\\'); /* bytes over 0x7f are negative */
     }
-    return bad == 0;
+    return !any_of(bad);
 }
 
 /* ---- characters ---- */

@@ -35,7 +35,7 @@ void text_print(char *out, size_t cap, const char *fmt, va_list ap) PRINTF_LIKE(
 json_t *visible_json(const char *text);
 /* The length of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is invalid. */
 size_t utf8_next(const char *text, size_t len, unsigned *code);
-/* Whether no byte of it is a control character of ASCII (C0, DEL). Eight bytes at a time. */
+/* Whether no byte of it is a control character of ASCII (C0, DEL). Sixteen bytes at a time. */
 bool text_is_plain(const char *text, size_t len);
 /* Whether all of it is printable ASCII without quotes and backslashes: VISIBLE_STRING leaves it as it is. */
 bool text_is_simple(const char *text, size_t len);

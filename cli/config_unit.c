@@ -50,7 +50,7 @@ static bool unit_get_bool(const struct unit_bus *a, const char *property)
            value;
 }
 
-/* The folder "entrepot" in StateDirectory= or RuntimeDirectory=. */
+/* The folder "entrepot" in StateDirectory=, LogsDirectory= or RuntimeDirectory=. */
 static char *unit_get_folder(const struct unit_bus *a, const char *property, const char *base)
 {
     char **names = NULL, *found = NULL;
@@ -108,6 +108,7 @@ static void unit_get_all(const struct unit_bus *a, struct unit_view *v)
 
     v->user = unit_get_text(a, "User");
     v->state = unit_get_folder(a, "StateDirectory", "/var/lib");
+    v->logs = unit_get_folder(a, "LogsDirectory", "/var/log");
     v->runtime = unit_get_folder(a, "RuntimeDirectory", "/run");
     v->strict = unit_is(a, "ProtectSystem", "strict");
     v->no_home = home && (strcmp(home, "yes") == 0 || strcmp(home, "tmpfs") == 0);
@@ -154,6 +155,7 @@ void unit_view_read(struct unit_view *v)
         return;
     v->user = xstrdup("entrepot");
     v->state = xstrdup("/var/lib/entrepot");
+    v->logs = xstrdup("/var/log/entrepot");
     v->runtime = xstrdup("/run/entrepot");
 }
 
@@ -163,6 +165,7 @@ void unit_view_free(struct unit_view *v)
     free_list(v->bound);
     free(v->user);
     free(v->state);
+    free(v->logs);
     free(v->runtime);
     memset(v, 0, sizeof(*v));
 }

@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- the user ---- */
 
@@ -90,18 +91,18 @@ static bool unit_protects(const struct unit_view *v, const char *path, struct er
         return true;
     if (!v->strict || is_under_one(path, (const char *const *)v->writable) ||
         is_under_one(path, (const char *const *)v->bound) || (v->state && is_under(path, v->state)) ||
-        (v->runtime && is_under(path, v->runtime)))
+        (v->logs && is_under(path, v->logs)) || (v->runtime && is_under(path, v->runtime)))
         return false;
     _cleanup_free_ char *advice = writable_unit_advice(path, v->user ? v->user : "root");
     return !err_set(err, ERR_IO, "%s is read-only for entrepot.service; %s", path, advice);
 }
 
-/* systemd creates the unit's folder, or changes its owner with all its content. */
+/* systemd creates the unit's folders, or changes its owner with all its content. */
 static bool systemd_prepares(const struct unit_view *v, const char *path)
 {
     struct stat st;
 
-    if (!v || !v->state || strcmp(path, v->state) != 0)
+    if (!v || !((v->state && strcmp(path, v->state) == 0) || (v->logs && strcmp(path, v->logs) == 0)))
         return false;
     return stat(path, &st) != 0 || st.st_uid != geteuid();
 }
@@ -132,6 +133,35 @@ static bool can_make(const char *file, const struct unit_view *v, struct err *er
     return access(file, F_OK) == 0 || folder_is_good(folder, v, err) || err_wrap(err, "intercept.ca");
 }
 
+/* The access log: its folder is not created. A pipe or a device needs no more than the right to write. */
+static bool can_log(const char *path, const struct unit_view *v, struct err *err)
+{
+    struct stat st;
+
+    if (!path || strcmp(path, "-") == 0)
+        return true;
+    _cleanup_free_ char *folder = writable_folder_of(path);
+    bool is_there = stat(path, &st) == 0;
+    if (!is_there && errno != ENOENT)
+        return err_errno(err, ERR_IO, "%s", path);
+    if (is_there && S_ISDIR(st.st_mode))
+        return err_set(err, ERR_IO, "%s is a folder: it has to be a file", path);
+    if (systemd_prepares(v, folder))
+        return true;
+    if (!is_there && (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)))
+        return err_set(err, ERR_IO, "%s is no folder: create it, for the user that entrepot runs as", folder);
+    if (v && (!is_there || S_ISREG(st.st_mode)) && unit_protects(v, path, err))
+        return false;
+    if (!is_there && access(folder, W_OK | X_OK) != 0)
+        return err_set(err, ERR_IO,
+                       "no file can be created in %s (%s): take a folder that belongs to the user that entrepot runs "
+                       "as",
+                       folder, strerror(errno));
+    if (!is_there)
+        return true;
+    return access(path, W_OK) == 0 || err_errno(err, ERR_IO, "writing to %s", path);
+}
+
 bool config_user_can_write(const struct config *c, const struct unit_view *v, struct err *err)
 {
     _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket);
@@ -144,6 +174,8 @@ bool config_user_can_write(const struct config *c, const struct unit_view *v, st
             return false;
     if (config_intercepts(c) && (!can_make(c->intercept.cert, v, err) || !can_make(c->intercept.key, v, err)))
         return false;
+    if (!can_log(c->access_log.path, v, err))
+        return err_wrap(err, "access_log.path");
     return can_listen(c->metrics_address, v, err) && can_listen(admin, v, err);
 }
 

@@ -14,6 +14,7 @@ struct config;
 struct unit_view {
     char *user;      /* User=; NULL: root, or not known */
     char *state;     /* the folder of StateDirectory=, which systemd creates and chowns; NULL: none */
+    char *logs;      /* the same of LogsDirectory= */
     char *runtime;   /* the folder of RuntimeDirectory=; NULL: none */
     char **writable; /* NULL-terminated: ReadWritePaths= */
     char **bound;    /* NULL-terminated: the targets of BindPaths= and BindReadOnlyPaths= */
@@ -29,7 +30,7 @@ void unit_view_free(struct unit_view *v);
  * (unknown user), ERR_DENIED (only root can switch). */
 bool config_user_become(const char *name, const struct unit_view *v, struct err *err);
 /* Whether the daemon, running as the current user (and under the unit, if `v` is not NULL), could write to the cache
- * and create the sockets. Errors: ERR_IO. */
+ * and the access log, and create the sockets. Errors: ERR_IO. */
 bool config_user_can_write(const struct config *c, const struct unit_view *v, struct err *err);
 /* Whether the files that the configuration names are visible under the unit. config_load() has checked that the current
  * user can read them. Errors: ERR_IO. */

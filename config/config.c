@@ -259,12 +259,12 @@ static bool read_text(const char *file, struct buf *text, struct err *err)
 static bool take_sections(struct config_reading *r, const struct yaml_config *y)
 {
     bool ok = take_listen(r, y) && take_numbers(r, y) && take_log_and_tags(r, y) && take_clients(r, y) &&
-              take_limits(r, y) && config_take_policy(r, y) && take_cache(r, y) && take_gc(r, y);
+              take_limits(r, y) && take_cache(r, y) && take_gc(r, y);
     for (int i = 0; ok && i < y->upstreams_count; i++)
         ok = config_take_upstream(r, i, &y->upstreams[i]);
     if (ok)
         config_add_well_known(r->c);
-    return ok && check_registries(r);
+    return ok && config_take_policy(r, y) && check_registries(r);
 }
 
 /* The file, if there is one, and the environment. */

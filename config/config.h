@@ -200,6 +200,9 @@ bool config_upstream_is_same(const struct config_upstream *a, const struct confi
 /* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
  * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
+/* "nexus.test:8083" becomes "nexus.test" if that upstream has this endpoint, and none goes by the name with the
+ * port. */
+void config_name_alias(const struct config *c, char *host);
 /* Whether a host matches a name or pattern of upstreams; ignores case. The host must be well-formed. */
 bool config_host_matches(const char *pattern, const char *host);
 /* Whether there is a forward proxy or a listener that intercepts. */

@@ -36,8 +36,8 @@ static bool glob(const char *pattern, const char *text)
 
 enum { STARS_MAX = 8, NAME_LONGEST = REF_NAME_MAX + 64 };
 
-/* The name in full; `*` alone stays. */
-static char *fill_in(const char *name)
+/* The name in full, as requests get theirs: hosts by the names of their upstreams. `*` alone stays. */
+static char *fill_in(const struct config *c, const char *name)
 {
     size_t first = strcspn(name, "/");
     bool has_host = name[first] == '/' && (ref_is_host(name, first) || memchr(name, '*', first));
@@ -49,7 +49,9 @@ static char *fill_in(const char *name)
         return xasprintf(REF_DEFAULT_HOST "/%s%s", name[first] == '/' ? "" : "library/", name);
     snprintf(host, sizeof(host), "%.*s", (int)MIN(first, sizeof(host) - 1), name);
     ref_canonical_host(host);
-    return xasprintf("%s%s", host, name + first);
+    config_name_alias(c, host);
+    bool is_hub = strcmp(host, REF_DEFAULT_HOST) == 0 && !strchr(name + first + 1, '/') && !strstr(name + first, "**");
+    return xasprintf("%s%s%s", host, is_hub ? "/library" : "", name + first);
 }
 
 /* What is wrong with it, as a text that follows it; NULL: nothing. */
@@ -71,7 +73,7 @@ static const char *pattern_fault(const char *text)
     return NULL;
 }
 
-static bool take_pattern(const char *text, struct config_image_pattern *out)
+static bool take_pattern(const struct config *c, const char *text, struct config_image_pattern *out)
 {
     const char *at = strchr(text, '@'), *end = at ? at : text + strlen(text), *colon = NULL;
 
@@ -86,7 +88,7 @@ static bool take_pattern(const char *text, struct config_image_pattern *out)
         if (isupper((unsigned char)*p))
             return false;
     out->text = xstrdup(text);
-    out->name = fill_in(name);
+    out->name = fill_in(c, name);
     out->tag = colon ? xstrndup(colon + 1, (size_t)(end - colon - 1)) : NULL;
     out->digest = at ? xstrdup(at + 1) : NULL;
     return true;
@@ -100,7 +102,7 @@ static bool take_patterns(struct config_reading *r, const char *key, char *const
     for (int i = 0; i < count; i++) {
         const char *fault = pattern_fault(texts[i]);
         snprintf(path, sizeof(path), "%s[%d]", key, i);
-        if (!fault && !take_pattern(texts[i], &out[i]))
+        if (!fault && !take_pattern(r->c, texts[i], &out[i]))
             fault = "is not a pattern such as docker.io/library/*, ghcr.io/org/**, *:latest (names are in lower case)";
         if (fault)
             return config_bad(r, "policy", 0, path, "\"%s\" %s", texts[i], fault);

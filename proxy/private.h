@@ -232,6 +232,8 @@ void hand_out(struct server *s);
 
 /* The events of the main loop: signals, clocks. */
 void server_add_events(struct server *s);
+/* Once the main loop has ended. */
+void server_take_no_stops(struct server *s);
 void server_free_events(struct server *s);
 /* The index is damaged. Any thread, once the index is being opened. */
 void server_on_damage(void *server);

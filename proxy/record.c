@@ -87,13 +87,14 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
     const struct seen_detail *d = note_of(req)->detail;
     const struct site *site = note_of(req)->site;
     char digest[DIGEST_TEXT_MAX], host[REF_HOST_MAX + 1], ns[REF_HOST_MAX + 1];
+    const char *method = http_method_name(req), *path = http_path(req);
     bool refused = http_was_refused(req);
     struct access_line line = {
         .at_ms = clock_now_ms() - duration_us / 1000,
         .id = http_id(req),
         .client = http_client(req),
-        .method = refused && http_path(req)[0] != '/' ? NULL : http_method_name(req),
-        .path = http_path(req),
+        .method = *method == '-' ? NULL : method, /* it could not be read */
+        .path = refused && strchr(path, '?') ? NULL : path,
         .status = http_status(req),
         .bytes = http_sent(req),
         .first_us = http_first_micros(req),
@@ -113,7 +114,7 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
         host[host_len] = '\0';
         line.upstream = host;
         line.repository = d->name + d->host_len + 1;
-        line.reference = record_reference(d, line.path, digest);
+        line.reference = record_reference(d, path, digest);
         line.reference = *line.reference ? line.reference : NULL;
     } else if (!refused && http_authority(req)) {
         line.upstream = http_authority(req);

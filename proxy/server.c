@@ -8,6 +8,8 @@
 
 #include <systemd/sd-daemon.h>
 
+enum { LOG_WAIT_MS = 1000 };
+
 bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err)
 {
     struct server *s = xcalloc(1, sizeof(*s));
@@ -15,6 +17,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
     backtrace_install();
     limits_raise();
     log_setup(config->log_level, config->log_format);
+    log_limit_wait(LOG_WAIT_MS);
     if (config->ignored)
         log_warn("the environment has variables that are no keys of the configuration: %s", config->ignored);
     pthread_mutex_init(&s->proxy.certificates.lock, NULL);
@@ -27,6 +30,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
                  listener_address(s->proxy.places[0].listener), config->cache_path);
         sd_notify(0, "READY=1");
         loop_run(s->loop);
+        server_take_no_stops(s);
         log_report_suppressed(true);
     }
     stages_stop(s);

@@ -12,6 +12,8 @@
 
 enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000 };
 
+static const int STOPS[] = {SIGTERM, SIGINT};
+
 static void all_drained(struct server *s)
 {
     loop_stop(s->loop);
@@ -135,13 +137,12 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 void server_add_events(struct server *s)
 {
-    static const int stops[] = {SIGTERM, SIGINT};
     struct event_base *base = loop_base(s->loop);
     int n = 0;
 
     ON_LOOP(s->loop);
-    for (size_t i = 0; i < ARRAY_LEN(stops); i++)
-        s->signals[n++] = evsignal_new(base, stops[i], on_stop, s);
+    for (size_t i = 0; i < ARRAY_LEN(STOPS); i++) /* the first of them: server_take_no_stops() */
+        s->signals[n++] = evsignal_new(base, STOPS[i], on_stop, s);
     s->signals[n++] = evsignal_new(base, SIGHUP, on_reload, s);
     s->signals[n++] = evsignal_new(base, SIGUSR1, on_dump, s);
     for (int i = 0; i < n; i++)
@@ -151,6 +152,13 @@ void server_add_events(struct server *s)
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
     s->look = event_new(base, -1, EV_PERSIST, on_look, s);
     event_add(s->look, &(struct timeval){.tv_sec = LOOK_S});
+}
+
+/* What remains is bounded, or hangs: another signal ends the process at once, as it does by default. */
+void server_take_no_stops(struct server *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(STOPS); i++)
+        event_del(s->signals[i]);
 }
 
 void server_free_events(struct server *s)

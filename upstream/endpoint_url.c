@@ -4,10 +4,12 @@
  *
  *     https://host/artifactory/api/docker/NAME   ─▶  https://host/artifactory/api/docker/NAME/v2/library/nginx/…
  *     https://cache, of ghcr.io, with ns         ─▶  https://cache/v2/org/app/…?ns=ghcr.io
+ *     the same, of its repository ghcr.io/app    ─▶  https://cache/v2/ghcr.io/ghcr.io/app/…?ns=ghcr.io
  *     https://host/v2/hub                        ─▶  https://host/v2/hub/library/nginx/…, scope hub/library/nginx
  */
 #include "upstream/registry_private.h"
 
+#include "base/ref.h"
 #include "base/url.h"
 
 #include <string.h>
@@ -36,12 +38,31 @@ void endpoint_clear_url(struct endpoint *e)
     free(e->prefix);
 }
 
+/* Whether another entrepot would take the first component of the name for the registry's, beside ns=, and leave it out:
+ * what is requested would be another repository than the one that a policy here has been asked about. */
+static bool begins_with_host(const char *repository, const char *ns)
+{
+    size_t len = strcspn(repository, "/");
+    char first[REF_HOST_MAX + 1], host[REF_HOST_MAX + 1];
+
+    if (!repository[len] || len > REF_HOST_MAX || !ref_is_host(repository, len))
+        return false;
+    snprintf(first, sizeof(first), "%.*s", (int)len, repository);
+    snprintf(host, sizeof(host), "%s", ns);
+    ref_canonical_host(first);
+    ref_canonical_host(host);
+    return strcmp(first, host) == 0;
+}
+
 char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns)
 {
     size_t len = strcspn(path, "?");
     struct buf url = {0};
 
-    buf_addf(&url, "%s/v2/%s%s/%.*s", e->base, e->prefix, repository, (int)len, path);
+    buf_addf(&url, "%s/v2/%s", e->base, e->prefix);
+    if (ns && begins_with_host(repository, ns))
+        buf_addf(&url, "%.*s/", (int)strcspn(repository, "/"), repository);
+    buf_addf(&url, "%s/%.*s", repository, (int)len, path);
     if (ns) { /* before the client's own query, which may have another ns= */
         buf_adds(&url, "?ns=");
         url_encode(&url, ns);

@@ -36,35 +36,12 @@ static bool has_endpoint(const struct config_upstream *u, const char *authority)
     return false;
 }
 
-static void name_alias(const struct config *c, char *host)
-{
-    const char *colon = strrchr(host, ':');
-    char authority[256];
-
-    if (!colon || config_find_upstream(c, host))
-        return;
-    for (int i = 0; i < c->upstream_count; i++) {
-        const struct config_upstream *u = &c->upstreams[i];
-        size_t len = strlen(u->name);
-        if (len != (size_t)(colon - host) || strncmp(u->name, host, len) != 0)
-            continue;
-        for (int k = 0; u->endpoints[k]; k++) {
-            const char *path = strchr(strstr(u->endpoints[k], "://") + 3, '/');
-            bool whole = !path || path[strspn(path, "/")] == '\0';
-            if (whole && url_authority(u->endpoints[k], authority, sizeof(authority)) && strcmp(authority, host) == 0) {
-                host[len] = '\0';
-                return;
-            }
-        }
-    }
-}
-
 void sites_name_alias(struct sites *all, char *host)
 {
     if (!strchr(host, ':'))
         return;
     pthread_mutex_lock(&all->lock);
-    name_alias(all->config, host);
+    config_name_alias(all->config, host);
     pthread_mutex_unlock(&all->lock);
 }
 

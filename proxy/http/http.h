@@ -105,8 +105,9 @@ void http_server_print(const struct http_server *s, struct buf *out);
 
 /* The request. Text is NUL-terminated and lives as long as the request. */
 enum http_method http_method(const struct http_request *req);
+/* As sent, and the path without its query; "-" of what was refused before its head was read. */
 const char *http_method_name(const struct http_request *req);
-const char *http_path(const struct http_request *req);  /* as sent, without query */
+const char *http_path(const struct http_request *req);
 const char *http_query(const struct http_request *req); /* without '?'; "" if none */
 /* The decoded value of a query parameter. False if absent, over-long, badly escaped or holding control characters. */
 bool http_query_get(const struct http_request *req, const char *name, char *out, size_t cap);

@@ -70,12 +70,12 @@ enum http_method http_method(const struct http_request *req)
 
 const char *http_method_name(const struct http_request *req)
 {
-    return llhttp_method_name(req->method_code);
+    return req->conn->head_done ? llhttp_method_name(req->method_code) : "-";
 }
 
 const char *http_path(const struct http_request *req)
 {
-    return req->conn->arena.len == 0 ? "-" : req->conn->arena.data + req->path;
+    return req->conn->head_done && req->conn->arena.len > 0 ? req->conn->arena.data + req->path : "-";
 }
 
 const char *http_query(const struct http_request *req)

@@ -18,16 +18,40 @@ bool pass_is_pull(const struct http_request *req)
            (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
 }
 
-/* A name that does not follow the grammar (capitals, a prefix before /v2/) may be one to the registry. */
+/* A name that does not follow the grammar (capitals, a prefix before /v2/) may be one to the registry; and there are
+ * registries that still speak the first version of the API. */
 static bool names_content(const char *path, enum http_method m)
 {
-    static const char *const kinds[] = {"/manifests/", "/referrers/", "/tags/"};
+    static const char *const kinds[] = {"/manifests/", "/referrers/", "/tags/", "/v1/images/", "/v1/repositories/"};
+    static const char uploads[] = "/blobs/uploads";
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (strcasestr(path, kinds[i]))
             return true;
     for (const char *p = path; m == HTTP_METHOD_GET && (p = strcasestr(p, "/blobs/")); p++)
-        if (strncasecmp(p + strlen("/blobs/"), "uploads", strlen("uploads")) != 0)
+        if (strncasecmp(p, uploads, strlen(uploads)) != 0 || !strchr("/", p[strlen(uploads)]))
+            return true;
+    return false;
+}
+
+/* What a server may read in another way than it is read here: escapes, "..", parameters of a component (";a=b", which
+ * Java's servers leave out), other slashes, other characters. */
+static bool is_odd(const char *path)
+{
+    for (const char *p = path; *p; p++)
+        if (strchr("%;\\", *p) || (unsigned char)*p > '~' || (*p == '/' && (p[1] == '.' || p[1] == '/')))
+            return true;
+    return false;
+}
+
+/* Headers by which some servers and frameworks take another path or method than the request line has. */
+static bool is_rewritten(const struct http_request *req)
+{
+    static const char *const names[] = {"x-original-url", "x-rewrite-url", "x-http-method-override", "x-http-method",
+                                        "x-method-override"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (http_header(req, names[i]))
             return true;
     return false;
 }
@@ -37,12 +61,14 @@ bool pass_may_be_pull(const struct http_request *req)
     enum http_method m = http_method(req);
     struct path path;
 
+    if (is_rewritten(req))
+        return true;
     if (m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD)
         return false;
     path_parse(&path, http_path(req));
     return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
            (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || names_content(http_path(req), m) ||
-           strchr(http_path(req), '%') || strstr(http_path(req), "/.") || strstr(http_path(req), "//");
+           is_odd(http_path(req));
 }
 
 bool pass_wants_stream(void *arg UNUSED, struct http_request *req)

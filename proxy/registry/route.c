@@ -176,7 +176,8 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
             return false;
         r->by = ROUTE_BY_LISTENER;
         route_copy(host, sizeof(host), r->only, strlen(r->only));
-        path = http_opened_host(req) ? name : without_host(name, host); /* its client takes us for the registry */
+        bool intercepted = http_opened_host(req) || (http_is_forward(req) && http_is_absolute(req));
+        path = intercepted ? name : without_host(name, host); /* its client takes us for the registry */
         r->site = site_view_find(view, host);
     } else if (says_ns && host[0]) {
         r->by = ROUTE_BY_NS;

@@ -4,49 +4,50 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
+#include "proxy/seen/access_out.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <systemd/sd-journal.h>
 
 enum {
     GATHER_MS = 50,
-    FIELDS_MAX = 32,
-    LINE_ROOM = 16 << 10 /* bytes of a line, at most */,
-    FULL = ACCESS_FEED_MAX / 4
+    FULL = 64 << 10,     /* bytes that wait: more would leave the caches before they are formatted */
+    TEXT_MAX = 64 << 10, /* bytes of a write, and a line */
+    LEAVE_MS = 2000,     /* for a slow reader, when the output changes or the process ends */
+    END_MS = 1000,       /* and for what cannot be told to go on: a file that hangs */
 };
 
 struct access_feed {
     struct access_log *log;
-    struct access_second second; /* the loop's */
     pthread_mutex_t lock;
     /* under lock */
-    struct buf waiting;
-    uint64_t lines;
-    enum access_format format; /* of `waiting` */
+    struct buf waiting; /* packed lines */
+    uint32_t epoch;     /* of the lines that come now */
+    bool paths;         /* whether these are to have them */
+    /* the thread's */
+    struct buf taken;
 };
 
 struct access_log {
     int count;
     struct access_feed *feeds;
     atomic_bool on;
-    atomic_int format; /* enum access_format */
     atomic_uint_fast64_t dropped;
+    atomic_int_fast64_t until_ms; /* how long the thread may wait for a reader; 0: for ever */
     pthread_t thread;
     bool started;
+    uint32_t epoch; /* the main thread's: outputs that were opened */
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    /* under lock */
-    bool any, full, ending; /* there are lines; so many that they are not to wait */
-    int fd;                 /* -1: none */
-    bool fresh;             /* it was opened a moment ago: nothing is torn */
+    /* under lock, before that of a feed */
+    bool any, full, ending, ended; /* there are lines; so many that they are not to wait */
+    struct access_outs opened;     /* and not yet the thread's */
     /* the thread's */
-    bool torn; /* the last write was not whole */
-    struct buf writing;
+    struct access_outs outs; /* the last one is in use; lines from before go to those before */
+    struct buf text;
+    struct access_second second;
 };
 
 /* ---- writing: the thread ---- */
@@ -58,93 +59,90 @@ static void access_lose(struct access_log *l, uint64_t lines, int why)
                 strerror(why));
 }
 
-static uint64_t count_lines(const char *text, size_t len)
+static void access_write(struct access_log *l, struct access_out *o)
 {
-    uint64_t n = 0;
+    uint64_t lost = l->text.len > 0 ? access_out_write(o, l->text.data, l->text.len, &l->until_ms) : 0;
 
-    for (const char *p = text; (p = memchr(p, '\n', len - (size_t)(p - text))) && n < UINT64_MAX; p++)
-        n++;
-    return n;
+    if (lost > 0)
+        access_lose(l, lost, errno);
+    buf_clear(&l->text);
 }
 
-/* A line that was cut off by a full disk ends before the next one begins. */
-static void access_write(struct access_log *l, int fd, const char *text, size_t len)
+static struct access_out *out_of(struct access_log *l, uint32_t epoch)
 {
-    size_t at = 0;
+    struct access_out *o;
 
-    if (l->torn && write(fd, "\n", 1) == 1)
-        l->torn = false;
-    while (at < len && !l->torn) {
-        ssize_t n = write(fd, text + at, len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        at += (size_t)n;
+    STAILQ_FOREACH(o, &l->outs, entry)
+        if (o->epoch == epoch)
+            return o->fd < 0 ? NULL : o;
+    return NULL;
+}
+
+static struct access_out *last_out(struct access_log *l)
+{
+    struct access_out *o = STAILQ_FIRST(&l->outs);
+
+    while (o && STAILQ_NEXT(o, entry))
+        o = STAILQ_NEXT(o, entry);
+    return o;
+}
+
+/* Formats and writes what was taken of one feed. */
+static void access_drain(struct access_log *l, struct access_feed *f)
+{
+    const struct access_packed *p = access_packed_first(f->taken.data, f->taken.len);
+    struct access_out *to = NULL;
+
+    for (; p; p = access_packed_next(p, f->taken.data + f->taken.len)) {
+        struct access_out *o = to && to->epoch == access_packed_epoch(p) ? to : out_of(l, access_packed_epoch(p));
+        if (to && (o != to || l->text.len >= TEXT_MAX))
+            access_write(l, to);
+        to = o;
+        if (o)
+            access_format_line(&l->text, &l->second, p, o->format);
+        else
+            atomic_fetch_add_explicit(&l->dropped, 1, memory_order_relaxed);
     }
-    if (at == len)
-        return;
-    int why = errno;
-    l->torn = l->torn || (at > 0 && text[at - 1] != '\n');
-    access_lose(l, count_lines(text + at, len - at), why);
+    if (to)
+        access_write(l, to);
+    buf_clear(&f->taken);
 }
 
-/* "FIELD=value\0FIELD=value\0\0". Without a journal the message alone goes to standard error. */
-static void access_send(struct access_log *l, const char *text, size_t len)
-{
-    struct iovec fields[FIELDS_MAX];
-    const char *end = text + len;
-
-    while (text < end) {
-        int n = 0;
-        for (; text < end && *text; text += strlen(text) + 1)
-            if (n < FIELDS_MAX)
-                fields[n++] = (struct iovec){(void *)text, strlen(text)};
-        text++;
-        if (n == 0 || sd_journal_sendv(fields, n) == 0)
-            continue;
-        _cleanup_free_ char *line = xasprintf("%s\n", (char *)fields[0].iov_base + strlen("MESSAGE="));
-        access_write(l, STDERR_FILENO, line, strlen(line));
-    }
-}
-
-/* Takes what one feed has. */
-static void access_drain(struct access_log *l, struct access_feed *f, int fd)
-{
-    struct buf empty = l->writing;
-
-    buf_clear(&empty);
-    pthread_mutex_lock(&f->lock);
-    l->writing = f->waiting;
-    f->waiting = empty;
-    enum access_format format = f->format;
-    uint64_t lines = f->lines;
-    f->lines = 0;
-    pthread_mutex_unlock(&f->lock);
-    if (l->writing.len == 0)
-        return;
-    if (fd < 0)
-        atomic_fetch_add_explicit(&l->dropped, lines, memory_order_relaxed);
-    else if (format == ACCESS_JOURNAL)
-        access_send(l, l->writing.data, l->writing.len);
-    else
-        access_write(l, fd, l->writing.data, l->writing.len);
-}
-
-static void access_drain_all(struct access_log *l, int fd, bool fresh)
-{
-    l->torn = l->torn && !fresh;
-    for (int i = 0; i < l->count; i++)
-        access_drain(l, &l->feeds[i], fd);
-}
-
-/* The file may be changed meanwhile: what is written to is a duplicate. */
-static int access_file(struct access_log *l, bool *fresh)
+/* All feeds at one moment: of what they have, no line is for an output that was opened later. */
+static void access_take(struct access_log *l)
 {
     HOLDS(&l->lock);
-    *fresh = l->fresh;
-    l->fresh = false;
-    return l->fd < 0 ? -1 : fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    STAILQ_CONCAT(&l->outs, &l->opened);
+    for (int i = 0; i < l->count; i++) {
+        struct access_feed *f = &l->feeds[i];
+        struct buf empty = f->taken;
+        pthread_mutex_lock(&f->lock);
+        f->taken = f->waiting;
+        f->waiting = empty;
+        pthread_mutex_unlock(&f->lock);
+    }
+}
+
+static void access_free_outs(struct access_outs *outs, struct access_out *but)
+{
+    struct access_out *o;
+
+    while ((o = STAILQ_FIRST(outs)) && o != but) {
+        STAILQ_REMOVE_HEAD(outs, entry);
+        access_out_free(o);
+    }
+}
+
+/* Waits until there is something, and a moment longer, for more. */
+static void access_wait(struct access_log *l)
+{
+    HOLDS(&l->lock);
+    while (!l->any && !l->ending && STAILQ_EMPTY(&l->opened))
+        pthread_cond_wait(&l->cond, &l->lock);
+    int64_t until = clock_mono_ms() + GATHER_MS;
+    while (!l->ending && !l->full && clock_mono_ms() < until)
+        cond_wait_until(&l->cond, &l->lock, until);
+    l->any = l->full = false;
 }
 
 static void *access_run(void *arg)
@@ -153,22 +151,22 @@ static void *access_run(void *arg)
     bool ending = false;
 
     pthread_setname_np(pthread_self(), "access-log");
+    pthread_mutex_lock(&l->lock);
     while (!ending) {
-        pthread_mutex_lock(&l->lock);
-        while (!l->any && !l->ending)
-            pthread_cond_wait(&l->cond, &l->lock);
-        int64_t until = clock_mono_ms() + GATHER_MS;
-        while (!l->ending && !l->full && clock_mono_ms() < until)
-            cond_wait_until(&l->cond, &l->lock, until);
-        l->any = l->full = false;
+        access_wait(l);
         ending = l->ending;
-        bool fresh;
-        int fd = access_file(l, &fresh);
+        access_take(l);
         pthread_mutex_unlock(&l->lock);
-        access_drain_all(l, fd, fresh);
-        if (fd >= 0)
-            close(fd);
+        for (int i = 0; i < l->count; i++)
+            access_drain(l, &l->feeds[i]);
+        access_free_outs(&l->outs, last_out(l));
+        pthread_mutex_lock(&l->lock);
+        if (!l->ending && STAILQ_EMPTY(&l->opened))
+            atomic_store(&l->until_ms, 0);
     }
+    l->ended = true;
+    pthread_cond_signal(&l->cond);
+    pthread_mutex_unlock(&l->lock);
     return NULL;
 }
 
@@ -195,7 +193,8 @@ struct access_log *access_log_new(int feeds)
 
     l->count = feeds;
     l->feeds = xcalloc((size_t)feeds, sizeof(*l->feeds));
-    l->fd = -1;
+    STAILQ_INIT(&l->opened);
+    STAILQ_INIT(&l->outs);
     pthread_mutex_init(&l->lock, NULL);
     cond_init(&l->cond);
     for (int i = 0; i < feeds; i++) {
@@ -207,50 +206,70 @@ struct access_log *access_log_new(int feeds)
 
 bool access_log_open(struct access_log *l, const char *path, enum access_format format, struct err *err)
 {
-    int fd = -1;
-
-    if (path && strcmp(path, "-") == 0)
-        fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-    else if (path)
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-    if (path && fd < 0 && errno == ENXIO)
-        return err_set(err, ERR_IO, "opening the access log %s: it is a pipe that nobody reads", path);
-    if (path && fd < 0)
-        return err_errno(err, ERR_IO, "opening the access log %s", path);
-    if (path && !access_start(l, err)) {
-        close(fd);
+    if (!path && !l->started)
+        return true;
+    struct access_out *o = access_out_new(path, format, err);
+    if (!o || !access_start(l, err)) {
+        access_out_free(o);
         return false;
     }
     pthread_mutex_lock(&l->lock);
-    int before = l->fd;
-    l->fd = fd;
-    l->fresh = true;
+    o->epoch = ++l->epoch;
+    for (int i = 0; i < l->count; i++) {
+        pthread_mutex_lock(&l->feeds[i].lock);
+        l->feeds[i].epoch = o->epoch;
+        l->feeds[i].paths = format != ACCESS_JSON;
+        pthread_mutex_unlock(&l->feeds[i].lock);
+    }
+    STAILQ_INSERT_TAIL(&l->opened, o, entry);
+    atomic_store(&l->until_ms, clock_mono_ms() + LEAVE_MS);
+    pthread_cond_signal(&l->cond);
     pthread_mutex_unlock(&l->lock);
-    atomic_store(&l->format, (int)format);
     atomic_store(&l->on, path != NULL);
-    if (before >= 0)
-        close(before);
     return true;
+}
+
+/* False: it hangs. */
+static bool access_end(struct access_log *l)
+{
+    int64_t until = clock_mono_ms() + LEAVE_MS;
+
+    pthread_mutex_lock(&l->lock);
+    l->ending = true;
+    atomic_store(&l->until_ms, until);
+    pthread_cond_broadcast(&l->cond);
+    while (!l->ended && clock_mono_ms() < until + END_MS)
+        cond_wait_until(&l->cond, &l->lock, until + END_MS);
+    bool ended = l->ended;
+    pthread_mutex_unlock(&l->lock);
+    if (ended)
+        pthread_join(l->thread, NULL);
+    else
+        pthread_detach(l->thread);
+    return ended;
 }
 
 void access_log_free(struct access_log *l)
 {
     if (!l)
         return;
-    if (l->started) {
-        pthread_mutex_lock(&l->lock);
-        l->ending = true;
-        pthread_cond_signal(&l->cond);
-        pthread_mutex_unlock(&l->lock);
-        pthread_join(l->thread, NULL);
-    }
+    uint64_t before = access_log_dropped(l);
+    bool ended = !l->started || access_end(l);
+    uint64_t lost = access_log_dropped(l) - before;
+    if (!ended)
+        log_warn("the access log's file or pipe hangs: its last lines are lost");
+    else if (lost > 0)
+        log_warn("the access log: the last %llu lines are lost, nobody took them", (unsigned long long)lost);
+    if (!ended) /* the process ends, and the thread with it */
+        return;
     for (int i = 0; i < l->count; i++) {
         buf_free(&l->feeds[i].waiting);
+        buf_free(&l->feeds[i].taken);
         pthread_mutex_destroy(&l->feeds[i].lock);
     }
-    buf_free(&l->writing);
-    if (l->fd >= 0)
-        close(l->fd);
+    access_free_outs(&l->opened, NULL);
+    access_free_outs(&l->outs, NULL);
+    buf_free(&l->text);
     pthread_cond_destroy(&l->cond);
     pthread_mutex_destroy(&l->lock);
     free(l->feeds);
@@ -284,33 +303,16 @@ static void access_wake(struct access_log *l, bool full)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* False: there is no room. With the lock held. */
-static bool feed_take(struct access_feed *f, enum access_format format, const struct access_line *line)
-{
-    static void (*const formats[])(struct buf * out, struct access_second * s, const struct access_line *l) = {
-        [ACCESS_JSON] = access_line_json,
-        [ACCESS_COMMON] = access_line_common,
-        [ACCESS_JOURNAL] = access_line_journal,
-    };
-
-    HOLDS(&f->lock);
-    bool mixed = f->waiting.len > 0 && (f->format == ACCESS_JOURNAL) != (format == ACCESS_JOURNAL);
-    if (mixed || f->waiting.len + LINE_ROOM > ACCESS_FEED_MAX)
-        return false;
-    f->format = format;
-    f->lines++;
-    formats[format](&f->waiting, &f->second, line);
-    return true;
-}
-
 void access_feed_add(struct access_feed *f, const struct access_line *line)
 {
     struct access_log *l = f->log;
-    enum access_format format = (enum access_format)atomic_load_explicit(&l->format, memory_order_relaxed);
 
     pthread_mutex_lock(&f->lock);
     size_t before = f->waiting.len;
-    bool taken = feed_take(f, format, line), full = before < FULL && f->waiting.len >= FULL;
+    bool taken = before + ACCESS_PACKED_MAX <= ACCESS_FEED_MAX;
+    if (taken)
+        access_pack(&f->waiting, line, f->epoch, f->paths);
+    bool full = before < FULL && f->waiting.len >= FULL;
     pthread_mutex_unlock(&f->lock);
     if (before == 0 || full)
         access_wake(l, full);

@@ -77,9 +77,12 @@ say "a line a request, with the fields of the contract, and nothing of the query
 curl -s -o /dev/null -A 'eng"ine' -H 'X-Request-Id: line-1' -H 'Range: bytes=0-3' \
     "$base/v2/library/one/manifests/1?ns=docker.io&token=not-a-real-one"
 curl -s -o /dev/null -H 'X-Request-Id: other-page' "$base/metrics"
-printf 'NONSENSE\r\n\r\n' | timeout 5 bash -c "cat >&3; cat <&3 >/dev/null" 3<>"/dev/tcp/127.0.0.1/$PORT" || true
+raw() { printf "$1" | timeout 5 bash -c "cat >&3; cat <&3 >/dev/null" 3<>"/dev/tcp/127.0.0.1/$PORT" || true; }
+raw 'NONSENSE\r\n\r\n'
+raw 'GET /v2/?token=not-a-real-one HTTP/1.1\r\nHost: a\r\nBad Header: a\r\n\r\n'
 wait_for 5 has_line other-page || fail "the lines are not there"
-wait_for 5 has_line '"method":null' || fail "a request that cannot be read has no line"
+is_unread() { [ "$(grep -c '"method":null,.*"status":400' "$log")" = 2 ]; }
+wait_for 5 is_unread || fail "a request that cannot be read has no line, or another method: $(tail -n 3 "$log")"
 grep -qF not-a-real-one "$log" && fail "a query is in the log"
 jq -e -s 'all(keys_unsorted == ["time","id","client","user_agent","method","upstream","repository","reference","range","status","bytes","cache",
     "first_byte_ms","duration_ms","upstream_ms"])' "$log" >/dev/null || fail "the fields are others"
@@ -177,6 +180,82 @@ for words in "failed" "http://127.0.0.1:$BAD/v2/app/blobs/sha256:" "answered 503
     [[ $line = *"$words"* ]] || fail "\"$words\" is not in: $line"
 done
 grep -q signature-not-secret "$W/entrepot.log" && fail "a signed URL is in the log"
+say "a pipe that nobody reads holds up neither requests nor the end; a second signal ends the process at once"
+cat >"$W/unread.py" <<'PY'
+import http.client, os, signal, subprocess, sys, threading, time
+entrepot, port, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+fifo = folder + "/unread"
+os.mkfifo(fifo)
+reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+for path, again in (("-", False), (fifo, False), (fifo, True)):
+    own = path == "-"
+    with open(folder + "/unread.yaml", "w") as f:
+        f.write(f"listen: [{{address: '127.0.0.1:{port}'}}]\nadmin: {{socket: {folder}/unread.sock}}\n"
+                f"cache: {{path: {folder}/unread.cache, min_free: 0B}}\naccess_log: {{path: '{path}'}}\n")
+    r, w = os.pipe()
+    log = open(folder + "/unread.log", "w")
+    p = subprocess.Popen([entrepot, "serve", "--config", folder + "/unread.yaml"], stderr=w if own else log)
+    os.close(w)
+    def get(c):
+        c.request("GET", "/healthz")
+        a = c.getresponse()
+        a.read()
+        return a.status
+    until = time.monotonic() + 20
+    while True:
+        try:
+            c = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+            get(c)
+            break
+        except OSError:
+            assert time.monotonic() < until and p.poll() is None, "it does not start"
+            time.sleep(0.05)
+    for _ in range(600): # of some 300 bytes each
+        assert get(c) == 200
+    c.request("GET", "/nowhere") # the log has a line of it, too
+    assert c.getresponse().status == 404
+    c.close()
+    time.sleep(0.2)
+    begun = time.monotonic()
+    p.send_signal(signal.SIGTERM)
+    if again:
+        time.sleep(0.7)
+        assert p.poll() is None, "the log was not waited for"
+        p.send_signal(signal.SIGTERM)
+    status = p.wait(20)
+    took = time.monotonic() - begun
+    assert status == (-signal.SIGTERM if again else 0), f"{path}: exit {status}"
+    assert took < (1.9 if again else 12), f"{path}: {took:.1f} s"
+    if not own and not again:
+        assert "lines are lost" in open(folder + "/unread.log").read(), "it does not tell what is lost"
+    os.close(r)
+PY
+timeout 90 python3 "$W/unread.py" "$ENTREPOT" "$(free_port)" "$W" || fail "see above"
+
+say "'config check' looks at the access log, as the user that would write to it"
+mkdir -p "$W/checked/cache" "$W/checked/here"
+chmod 755 "$W" "$W/checked"
+chown nobody "$W/checked/cache"
+mkfifo -m 622 "$W/checked/fifo"
+: >"$W/checked/roots"
+checks() { # PATH [WORDS of the error]
+    local answer
+    printf '%s\n' "admin: {socket: $W/checked/cache/admin.sock}" "cache: {path: $W/checked/cache}" "access_log: {path: $1}" >"$W/checked/yaml"
+    if answer=$("$ENTREPOT" config check --user nobody --config "$W/checked/yaml" 2>&1); then
+        [ $# = 1 ] || fail "$1 is good"
+    else
+        [ $# = 2 ] && [[ $answer = *"access_log.path: "*"$2"* ]] || fail "$1: $answer"
+    fi
+}
+checks "$W/checked/cache/access.log"
+checks "$W/checked/fifo"
+checks /dev/null
+checks -
+checks "$W/checked/none/access.log" "$W/checked/none is no folder"
+checks "$W/checked/here" "is a folder"
+checks "$W/checked/here/access.log" "no file can be created in $W/checked/here (Permission denied)"
+checks "$W/checked/roots" "Permission denied"
+
 say "an access log that cannot be opened is an error at the start"
 entrepot_run && fail "it starts without its access log"
 grep -q "opening the access log $W/none/access.log" "$W/entrepot.log" || fail "why it does not start"

@@ -8,6 +8,13 @@ cat >"$W/watch.py" <<'PY'
 import concurrent.futures, os, signal, socket, subprocess, sys, time, urllib.request
 entrepot, tools, w = sys.argv[1:4]
 LIMIT = 10
+def name(pid, thread):
+    try:
+        with open(f"/proc/{pid}/task/{thread}/comm") as f:
+            return f.read().strip()
+    except (FileNotFoundError, ProcessLookupError): # it has ended meanwhile, as the one of the start's checks does
+        return ""
+
 class Case:
     """A daemon of its own, of which THREAD can be made to hang."""
     def __init__(self, name, thread, watchdog_us=None, stderr=None):
@@ -34,7 +41,7 @@ class Case:
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < until, f"{self.dir}: it does not start"
             time.sleep(0.1)
-        self.threads = {open(f"/proc/{self.process.pid}/task/{t}/comm").read().strip() for t in os.listdir(f"/proc/{self.process.pid}/task")}
+        self.threads = {name(self.process.pid, t) for t in os.listdir(f"/proc/{self.process.pid}/task")}
         assert self.env["HANG_THREAD"] in self.threads, self.threads
     def answers(self):
         s = socket.socket(socket.AF_UNIX)

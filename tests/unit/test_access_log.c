@@ -1,6 +1,7 @@
 /* The access log: what a line looks like whatever a client sends, and where lines go. */
 #include "tests/unit/unit.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/seen/access_log.h"
 
@@ -30,12 +31,23 @@ static const struct access_line PLAIN = {
     .waited_us = -1,
 };
 
+/* As a loop and the thread do it. */
+static void format_line(struct buf *out, struct access_second *s, const struct access_line *l,
+                        enum access_format format)
+{
+    _cleanup_buf_ struct buf packed = {0};
+
+    access_pack(&packed, l, 1, format != ACCESS_JSON);
+    assert_true(packed.len < ACCESS_PACKED_MAX);
+    access_format_line(out, s, access_packed_first(packed.data, packed.len), format);
+}
+
 static void a_line_has_the_fields_of_the_contract(void **state UNUSED)
 {
     _cleanup_buf_ struct buf out = {0};
     struct access_second second = {0};
 
-    access_line_json(&out, &second, &PLAIN);
+    format_line(&out, &second, &PLAIN, ACCESS_JSON);
     assert_string_equal(
         out.data,
         "{\"time\":\"2026-01-02T03:04:05.678Z\",\"id\":\"id-1\",\"client\":\"10.0.0.7\",\"user_agent\":\"containerd/"
@@ -44,7 +56,7 @@ static void a_line_has_the_fields_of_the_contract(void **state UNUSED)
         "\"range\":null,\"status\":200,\"bytes\":1234567890123,\"cache\":\"entrepot; hit\",\"first_byte_ms\":0.3,"
         "\"duration_ms\":61234,\"upstream_ms\":null}\n");
     buf_clear(&out);
-    access_line_common(&out, &second, &PLAIN);
+    format_line(&out, &second, &PLAIN, ACCESS_COMMON);
     assert_string_equal(out.data, "10.0.0.7 - - [02/Jan/2026:03:04:05 +0000] \"GET "
                                   "/v2/library/nginx/manifests/1.27?ns=docker.io HTTP/1.1\" 200 1234567890123\n");
 }
@@ -90,9 +102,9 @@ static void hostile_texts_stay_inside_their_field(void **state UNUSED)
                                       .cache_len = strlen(t)};
         _cleanup_buf_ struct buf json = {0}, common = {0}, journal = {0};
         struct access_second second = {0};
-        access_line_json(&json, &second, &l);
-        access_line_common(&common, &second, &l);
-        access_line_journal(&journal, &second, &l);
+        format_line(&json, &second, &l, ACCESS_JSON);
+        format_line(&common, &second, &l, ACCESS_COMMON);
+        format_line(&journal, &second, &l, ACCESS_JOURNAL);
         json_t *j = json_loadb(json.data, json.len, JSON_REJECT_DUPLICATES, NULL);
         assert_int_equal(json_object_size(j), 15);
         json_decref(j);
@@ -117,7 +129,7 @@ static void the_journal_gets_fields(void **state UNUSED)
     struct access_second second = {0};
     int found = 0;
 
-    access_line_journal(&out, &second, &PLAIN);
+    format_line(&out, &second, &PLAIN, ACCESS_JOURNAL);
     for (const char *p = out.data; *p; p += strlen(p) + 1)
         for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
             found += strncmp(p, wanted[i], strlen(wanted[i])) == 0;
@@ -140,7 +152,7 @@ static size_t lines_in(const char *path)
 
 static void wait_for_lines(const char *path, size_t n)
 {
-    for (int i = 0; i < 400 && lines_in(path) < n; i++)
+    for (int i = 0; i < 2000 && lines_in(path) < n; i++)
         usleep(5000);
     assert_int_equal(lines_in(path), n);
 }
@@ -206,6 +218,77 @@ static void a_full_disk_and_a_stuck_one_drop_lines(void **state UNUSED)
     remove_tree(dir);
 }
 
+/* A line goes to what was open when it came, in the order of its loop; none is lost at a reload or at the end. */
+static void a_reload_loses_no_line(void **state UNUSED)
+{
+    static const enum access_format formats[] = {ACCESS_JSON, ACCESS_COMMON, ACCESS_JSON, ACCESS_COMMON};
+    struct access_log *l = access_log_new(1);
+    struct access_feed *f = access_log_feed(l, 0);
+    char *dir = make_folder();
+    struct err err = {0};
+
+    for (int i = 0; i < 4; i++) {
+        _cleanup_free_ char *path = xasprintf("%s/%d", dir, i);
+        assert_true(access_log_open(l, path, formats[i], &err));
+        for (int k = 0; k < 500; k++) {
+            struct access_line line = PLAIN;
+            line.bytes = k;
+            access_feed_add(f, &line);
+        }
+    }
+    assert_true(access_log_open(l, NULL, ACCESS_JSON, &err));
+    assert_false(access_feed_is_on(f));
+    assert_int_equal(access_log_dropped(l), 0);
+    access_log_free(l);
+    for (int i = 0; i < 4; i++) {
+        _cleanup_free_ char *path = xasprintf("%s/%d", dir, i);
+        _cleanup_fclose_ FILE *file = fopen(path, "re");
+        char text[1024], wanted[32];
+        int k = 0;
+        for (; fgets(text, sizeof(text), file); k++) {
+            snprintf(wanted, sizeof(wanted), formats[i] == ACCESS_JSON ? "\"bytes\":%d," : " 200 %d\n", k);
+            assert_non_null(strstr(text, wanted));
+            assert_int_equal(text[0] == '{', formats[i] == ACCESS_JSON);
+        }
+        assert_int_equal(k, 500);
+    }
+    remove_tree(dir);
+}
+
+/* A pipe that nobody reads is left within some 2 s, for another file or for the end; what is lost is counted. */
+static void a_pipe_that_nobody_reads_is_left(void **state UNUSED)
+{
+    struct access_log *l = access_log_new(1);
+    struct access_feed *f = access_log_feed(l, 0);
+    char *dir = make_folder();
+    _cleanup_free_ char *pipe_path = xasprintf("%s/fifo", dir), *path = xasprintf("%s/file", dir);
+    struct err err = {0};
+
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    int reader = open(pipe_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(access_log_open(l, pipe_path, ACCESS_JSON, &err));
+    for (int i = 0; i < 1000; i++)
+        access_feed_add(f, &PLAIN);
+    usleep(100000); /* it waits for the reader by now */
+    int64_t begun = clock_mono_ms();
+    assert_true(access_log_open(l, path, ACCESS_JSON, &err));
+    access_feed_add(f, &PLAIN);
+    wait_for_lines(path, 1);
+    assert_in_range(clock_mono_ms() - begun, 1500, 6000);
+    /* A pipe holds 64 KiB. */
+    assert_in_range(access_log_dropped(l), 700, 900);
+
+    assert_true(access_log_open(l, pipe_path, ACCESS_JSON, &err));
+    for (int i = 0; i < 1000; i++)
+        access_feed_add(f, &PLAIN);
+    usleep(100000);
+    begun = clock_mono_ms();
+    access_log_free(l);
+    assert_in_range(clock_mono_ms() - begun, 1500, 6000);
+    close(reader);
+    remove_tree(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +297,8 @@ int main(void)
         cmocka_unit_test(the_journal_gets_fields),
         cmocka_unit_test(a_file_is_rotated),
         cmocka_unit_test(a_full_disk_and_a_stuck_one_drop_lines),
+        cmocka_unit_test(a_reload_loses_no_line),
+        cmocka_unit_test(a_pipe_that_nobody_reads_is_left),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -68,6 +68,22 @@ static void table(void **state UNUSED)
         {"{allow: ['index.docker.io/org/app']}", "docker.io/org/app:1", true},
         {"{allow: ['GHCR.IO/org/app']}", "ghcr.io/org/app:1", true},
         {"{allow: ['localhost:5000/app:1']}", "localhost:5000/app:1", true},
+        {"{deny: [docker.io/nginx]}", "docker.io/library/nginx:1", false},
+        {"{deny: ['Index.docker.io/nginx:1']}", "docker.io/library/nginx:1", false},
+        {"{deny: ['docker.io/ngin*']}", "docker.io/library/nginx@" OTHER, false},
+        {"{deny: ['docker.io/**']}", "docker.io/org/nginx:1", false},
+        {"{deny: [docker.io/nginx]}", "docker.io/org/nginx:1", true},
+        {"{deny: [ghcr.io/nginx]}", "ghcr.io/library/nginx:1", true},
+        /* a registry by its name, by that with its port, and one that goes by the port */
+        {"{deny: ['nexus.test/app']}", "nexus.test/app:1", false},
+        {"{deny: ['nexus.test:8083/app']}", "nexus.test/app:1", false},
+        {"{deny: ['NEXUS.test:8083/app']}", "nexus.test/app:1", false},
+        {"{deny: ['nexus.test:8084/app']}", "nexus.test/app:1", true},
+        /* the host twice is another repository */
+        {"{allow: ['ghcr.io/org/**']}", "ghcr.io/ghcr.io/org/app:1", false},
+        {"{allow: ['ghcr.io/org/**']}", "docker.io/ghcr.io/org/app:1", false},
+        {"{allow: ['docker.io/library/*']}", "docker.io/docker.io/nginx:1", false},
+        {"{allow: ['docker.io/library/*']}", "docker.io/library/library/nginx:1", false},
         /* tags */
         {"{deny: ['*:latest']}", "docker.io/library/nginx:latest", false},
         {"{deny: ['*:latest']}", "ghcr.io/a/b/c:latest", false},
@@ -106,7 +122,8 @@ static void table(void **state UNUSED)
     const char *why;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_free_ char *text = xasprintf("policy: %s\n", cases[i].policy);
+        _cleanup_free_ char *text = xasprintf(
+            "policy: %s\nupstreams: [{name: nexus.test, endpoints: ['https://nexus.test:8083']}]\n", cases[i].policy);
         if (!load(text, &c, &err))
             fail_msg("%s: %s", cases[i].policy, err.msg);
         if (admits(&c, cases[i].image, &why) != cases[i].admitted)

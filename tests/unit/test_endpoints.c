@@ -41,12 +41,18 @@ static void endpoint_urls(void **state UNUSED)
 static void endpoint_urls_with_ns(void **state UNUSED)
 {
     static const struct {
-        const char *path, *ns, *url;
+        const char *path, *ns, *url, *repository;
     } cases[] = {
-        {"manifests/1", "ghcr.io", "https://cache/v2/org/app/manifests/1?ns=ghcr.io"},
-        {"tags/list?n=3&last=a", "ghcr.io", "https://cache/v2/org/app/tags/list?ns=ghcr.io&n=3&last=a"},
-        {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3"},
-        {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001"},
+        {"manifests/1", "ghcr.io", "https://cache/v2/org/app/manifests/1?ns=ghcr.io", NULL},
+        /* another entrepot leaves out one host (test_route), and not what is the repository's own */
+        {"manifests/1", "ghcr.io", "https://cache/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io", "ghcr.io/app"},
+        {"manifests/1", "docker.io", "https://cache/v2/index.docker.io/index.docker.io/app/manifests/1?ns=docker.io",
+         "index.docker.io/app"},
+        {"manifests/1", "ghcr.io", "https://cache/v2/quay.io/app/manifests/1?ns=ghcr.io", "quay.io/app"},
+        {"manifests/1", NULL, "https://cache/v2/ghcr.io/app/manifests/1", "ghcr.io/app"},
+        {"tags/list?n=3&last=a", "ghcr.io", "https://cache/v2/org/app/tags/list?ns=ghcr.io&n=3&last=a", NULL},
+        {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3", NULL},
+        {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001", NULL},
     };
     struct endpoint e = {0}, named = {0};
 
@@ -55,7 +61,8 @@ static void endpoint_urls_with_ns(void **state UNUSED)
     assert_int_equal(atomic_load(&e.ns), UPSTREAM_NS_AUTO);
     assert_int_equal(atomic_load(&named.ns), UPSTREAM_NS_OFF); /* its path says which */
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_free_ char *url = endpoint_url(&e, "org/app", cases[i].path, cases[i].ns);
+        _cleanup_free_ char *url =
+            endpoint_url(&e, cases[i].repository ? cases[i].repository : "org/app", cases[i].path, cases[i].ns);
         assert_string_equal(url, cases[i].url);
     }
     endpoint_clear_url(&e);

@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/latch.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -162,13 +163,41 @@ static void tasks_that_hang(void **state UNUSED)
     pool_free(p);
 }
 
+/* The log is a pipe that nobody reads: a line waits once, those after it do not, and they are counted. */
+static void a_reader_that_is_away(void **state UNUSED)
+{
+    int ends[2], stderr_was = dup(STDERR_FILENO);
+    char *text = xcalloc(1, 1 << 20);
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    log_limit_wait(100);
+    int64_t begun = clock_mono_ms();
+    for (int i = 0; i < 5000; i++)
+        log_info("line %d of many", i);
+    assert_in_range(clock_mono_ms() - begun, 90, 5000);
+    assert_int_equal(log_pass_on("other\n", 6), 0);
+    assert_true(read(ends[0], text, 1 << 16) > 4096);
+    log_info("the first one after it");
+    assert_int_equal(log_pass_on("other\n", 6), 6);
+    dup2(stderr_was, STDERR_FILENO);
+    close(stderr_was);
+    log_limit_wait(-1);
+    ssize_t n = read(ends[0], text, (1 << 20) - 1);
+    close(ends[0]);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_int_equal(count(text, "lines of the log are missing here"), 1);
+    assert_non_null(strstr(text, "the first one after it\nother\n"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_outage),
-        cmocka_unit_test(many),
-        cmocka_unit_test(debug_shows_all),
-        cmocka_unit_test(tasks_that_hang),
+        cmocka_unit_test(a_reader_that_is_away), cmocka_unit_test(an_outage),       cmocka_unit_test(many),
+        cmocka_unit_test(debug_shows_all),       cmocka_unit_test(tasks_that_hang),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

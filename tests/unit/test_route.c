@@ -1,8 +1,8 @@
 #include "tests/unit/unit.h"
+#include "tests/unit/unit_request.h"
 
 #include "cache/cache.h"
 #include "proxy/registry/identify.h"
-#include "proxy/http/private.h"
 #include "proxy/registry/login.h"
 #include "proxy/pages.h"
 #include "proxy/registry/route.h"
@@ -41,22 +41,6 @@ static void end(struct house *h)
     pool_free(h->pool);
     remove_tree(h->dir);
     config_free(&h->config);
-}
-
-/* A request as the parser leaves it: the texts lie in the arena. */
-static void make_request(struct http_conn *c, const char *target, const char *host)
-{
-    const char *query = strchr(target, '?');
-
-    memset(c, 0, sizeof(*c));
-    buf_addf(&c->arena, "%.*s", (int)strcspn(target, "?"), target);
-    c->req.conn = c;
-    c->arena.len++;
-    c->req.query = (uint32_t)c->arena.len;
-    buf_adds(&c->arena, query ? query + 1 : "");
-    c->arena.len++;
-    c->req.host = (uint32_t)c->arena.len;
-    buf_adds(&c->arena, host);
 }
 
 /* Which registry and which repository a request is for; NULL: none, and the error says so. */
@@ -99,6 +83,13 @@ static void which_registry(void **state UNUSED)
         /* another host than ns says is a part of the repository's name there */
         {"/v2/quay.io/org/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/quay.io/org/app", NULL, NULL},
         {"/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
+        {"/v2/ghcr.io/ghcr.io/app/manifests/1", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
+        {"/v2/GHCR.io/ghcr.io/app/manifests/1", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
+        {"/v2/ghcr.io/ghcr.io/app/manifests/1", "ghcr.io", "ghcr.io/ghcr.io/app", NULL, NULL},
+        {"/v2/ghcr.io/GHCR.io/app/manifests/1", "x", NULL, "NAME_INVALID", NULL},
+        {"/v2/docker.io/docker.io/nginx/manifests/1", "x", "docker.io/docker.io/nginx", NULL, NULL},
+        {"/v2/library/library/nginx/manifests/1", "x", "docker.io/library/library/nginx", NULL, NULL},
+        {"/v2/library/nginx/manifests/1", "docker.io", "docker.io/library/nginx", NULL, NULL},
         {"/v2/other.example/app/manifests/1", "x", NULL, "NAME_UNKNOWN", NULL},
         {"/v2/app/manifests/1?ns=other.example", "x", NULL, "NAME_UNKNOWN", NULL},
         {"/v2/ghcr.io/manifests/1?ns=ghcr.io", "x", "ghcr.io/ghcr.io", NULL, NULL},
@@ -134,16 +125,35 @@ static void which_registry(void **state UNUSED)
     end(&h);
 }
 
-static void add_header(struct http_conn *c, const char *name, const char *value)
+/* In place of a registry a path is that registry's own: a name there may begin with its host. */
+static void in_place_of_a_registry(void **state UNUSED)
 {
-    struct http_field *f = &c->req.fields[c->req.field_count++];
+    static const struct {
+        const char *target, *opened, *name;
+        bool forward, absolute;
+    } cases[] = {
+        {"/v2/ghcr.io/app/manifests/1", "ghcr.io", "ghcr.io/ghcr.io/app", true, false},
+        {"/v2/ghcr.io/app/manifests/1", NULL, "ghcr.io/ghcr.io/app", true, true},
+        {"/v2/ghcr.io/ghcr.io/app/manifests/1", NULL, "ghcr.io/ghcr.io/ghcr.io/app", true, true},
+        {"/v2/org/app/manifests/1", NULL, "ghcr.io/org/app", true, true},
+        {"/v2/ghcr.io/app/manifests/1", NULL, "ghcr.io/app", false, true}, /* a listener of that upstream */
+    };
+    struct house h;
 
-    c->arena.len++;
-    f->name = (uint32_t)c->arena.len;
-    buf_adds(&c->arena, name);
-    c->arena.len++;
-    f->value = (uint32_t)c->arena.len;
-    buf_adds(&c->arena, value);
+    begin(&h, "{}\n");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        static struct http_conn conn;
+        struct route r;
+        struct route_error e = {0};
+        make_request(&conn, cases[i].target, "ghcr.io");
+        conn.opened_host = (char *)cases[i].opened;
+        conn.forward = cases[i].forward;
+        conn.req.absolute = cases[i].absolute;
+        assert_true(route_parse(&r, &conn.req, &h.view, "ghcr.io", &e));
+        assert_string_equal(r.name, cases[i].name);
+        buf_free(&conn.arena);
+    }
+    end(&h);
 }
 
 /* Which registry a name and a password are for, under which name; "": they are not used, and why. */
@@ -290,9 +300,8 @@ static void which_host(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(which_registry),
-        cmocka_unit_test(which_login),
-        cmocka_unit_test(registry_with_a_port),
+        cmocka_unit_test(which_registry), cmocka_unit_test(in_place_of_a_registry),
+        cmocka_unit_test(which_login),    cmocka_unit_test(registry_with_a_port),
         cmocka_unit_test(which_host),
     };
 
