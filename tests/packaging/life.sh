@@ -138,14 +138,13 @@ within systemctl kill --signal=KILL --kill-whom=main entrepot
 within curl -sf --max-time 20 http://127.0.0.1:5000/readyz >/dev/null || fail "a client that comes after a crash does not wait: $(log_since -1min | tail)"
 refuses() { local status=0; within curl -s --max-time 5 http://127.0.0.1:5000/readyz >/dev/null || status=$?; [ $status = 7 ]; } # refused
 within systemctl reset-failed entrepot
-within bash -c 'exec 3<>/dev/tcp/127.0.0.1/5000; printf "GET /v2/ HTTP/1.1\r\n" >&3; sleep 600' &
+within bash -c 'exec 3<>/dev/tcp/127.0.0.1/5000; printf "GET /v2/ HTTP/1.1\r\n" >&3; exec sleep 10' &
 hanging=$!
 PIDS+=("$hanging")
 sleep 1
 within systemctl stop --no-block entrepot
 wait_for 4 refuses || fail "while the service stops its port is open"
 unit_is entrepot ActiveState deactivating || fail "it stopped without the request under way"
-kill $hanging
 is_stopped() { unit_is entrepot ActiveState inactive; }
 wait_for 20 is_stopped || fail "it does not stop"
 refuses || fail "the port of a stopped service is open"
