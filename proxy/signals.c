@@ -88,13 +88,14 @@ static void begin_to_stop(struct server *s, const char *why)
     log_info("%s: draining", why);
     sd_notify(0, "STOPPING=1");
     atomic_store(&s->proxy.ready, false);
+    /* A restart makes clients wait; a stop refuses them at once, so that engines with mirrors go on without us. Before the
+     * loops close their sockets. */
+    if (!s->damaged && !keep_has_heir())
+        listeners_give_up(&s->proxy);
     s->draining = s->proxy.serve_loop_count;
     for (int i = 0; i < s->proxy.serve_loop_count; i++)
         loop_post(s->proxy.serve_loops[i].loop, drain_serve_loop, &s->proxy.serve_loops[i]);
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
-    /* A restart makes clients wait; a stop refuses them at once, so that engines with mirrors go on without us. */
-    if (!s->damaged && !keep_has_heir())
-        listeners_give_up(&s->proxy);
 }
 
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
