@@ -6,6 +6,7 @@
  * asks for which job it is to end, and takes its sockets back if nobody comes after it. */
 #include "proxy/private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -159,6 +160,20 @@ static bool unit_has_heir(sd_bus *bus, const char *unit)
     return !job || (job[0] && strcmp(job, "stop") != 0 && !has_socket_job(bus, unit));
 }
 
+/* A call would wait for the bus to greet for as long as it takes. */
+static bool bus_greets(sd_bus *bus)
+{
+    int64_t until = clock_mono_ms() + ASK_US / 1000, now;
+    int rc = 1;
+
+    while (rc >= 0 && sd_bus_is_ready(bus) == 0 && (now = clock_mono_ms()) < until) {
+        rc = sd_bus_process(bus, NULL);
+        if (rc == 0)
+            rc = sd_bus_wait(bus, (uint64_t)(until - now) * 1000);
+    }
+    return sd_bus_is_ready(bus) > 0;
+}
+
 bool keep_has_heir(void)
 {
     sd_bus_message *reply = NULL;
@@ -169,11 +184,12 @@ bool keep_has_heir(void)
     if (!has_keeper() || sd_bus_open_system(&bus) < 0)
         return true;
     sd_bus_set_method_call_timeout(bus, ASK_US);
-    if (sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "GetUnitByPID", NULL, &reply,
+    if (bus_greets(bus) &&
+        sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "GetUnitByPID", NULL, &reply,
                            "u", (uint32_t)getpid()) >= 0 &&
         sd_bus_message_read(reply, "o", &unit) >= 0)
         heir = unit_has_heir(bus, unit);
     sd_bus_message_unref(reply);
-    sd_bus_flush_close_unref(bus);
+    sd_bus_close_unref(bus);
     return heir;
 }
