@@ -20,8 +20,8 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
 struct listener *listener_open_beside(const char *address, mode_t mode, bool beside, struct err *err);
 /* Wraps a listening socket that was handed over (systemd); owns it from now on. */
 struct listener *listener_from_fd(int fd);
-/* The sockets of a TCP listener at `address`, one or more, that were kept while the daemon restarted; owns them from now
- * on. Connections wait in their queues. */
+/* The sockets of a TCP listener at `address`, one or more, that were kept while the daemon restarted. It owns them from
+ * now on; connections wait in their queues. */
 struct listener *listener_from_kept(const char *address, const int *fds, int count);
 /* The sockets that can be kept so, borrowed: none if they are shared. Not while a loop may stop it. */
 int listener_sockets(const struct listener *l, int *fds, int max);

@@ -26,7 +26,9 @@ packages_again 0.0.10
 cp "$NEW" "$ROOT/new.deb"
 VERSION=$(dpkg-deb -f "$NEW" Version)
 booted_start
-registry_on() { within systemd-run -q --unit=registry /usr/local/bin/docker-registry serve /etc/registry.yml; }
+# Once it was stopped, systemd forgets the unit a moment later.
+registry_unit() { within systemd-run -q --collect --unit=registry /usr/local/bin/docker-registry serve /etc/registry.yml; }
+registry_on() { wait_for 20 registry_unit || fail "the registry does not start"; }
 registry_on
 
 dpkg_does() { # WHAT ARGUMENT...: nobody is asked
@@ -66,6 +68,7 @@ pulls_end() { # WHAT: what went through and failed, as a line of the table
     kill -TERM $PULLS
     wait $PULLS || fail "$1: the pulls end with $?"
     jq -r --arg w "$1" '"| \($w) | \(.pulls) | \(.refused) | \(.cut) | \(.status) | \(.digest) | \(.gap) s | \(.longest) s |"' "$W/pulls" >>"$W/table"
+    tail -n 1 "$W/table"
     # Whom did it wait for?
     if jq -e '.longest > 3' "$W/pulls" >/dev/null; then
         say "$1: the longest pull took $(jq -r .longest "$W/pulls") s; $(jq -r .in_it "$W/pulls")"
