@@ -1,6 +1,6 @@
 /* Listening sockets outlive the process: systemd keeps a copy of each (sd_notify(3), FDSTORE=1) from the start on, and
- * hands them to the next process, after a restart as after a crash. Meanwhile clients wait in the kernel's queues;
- * otherwise they would be refused. Sockets of a socket unit are systemd's own, and a unix socket has a file, which goes.
+ * hands them to the next process, after a restart as after a crash. Meanwhile clients wait in the kernel's queues; they
+ * would be refused otherwise. Sockets of a socket unit are systemd's own, and a unix socket has a file, which goes.
  *
  * When the service is stopped, systemd closes what it keeps, but only after the last request has ended. So the daemon
  * asks for which job it is to end, and takes its sockets back if nobody comes after it. */
