@@ -44,6 +44,7 @@ is_served() { within curl -sf -o /dev/null http://127.0.0.1:5000/readyz; }
 pull() { # IMAGE
     nsenter -t "$INIT" -n skopeo copy -q --src-tls-verify=false "docker://127.0.0.1:5000/library/$1:1" "dir:$W/pulled" && rm -r "$W/pulled"
 }
+log_has() { log_since "$1" >"$W/journal" && grep -q -- "$2" "$W/journal"; } # SINCE PATTERN; a pipe would break where grep has found it
 log_since() { within journalctl -q -u entrepot --since "$1" -o cat --no-pager; }
 now() { within date '+%F %T'; }
 files_of_cache() { within sh -c 'cd /var/lib/entrepot && find blobs -type f | wc -l'; }
@@ -193,7 +194,7 @@ before=$(files_of_cache)
 forget_starts
 since=$(now)
 within systemctl start entrepot 2>/dev/null && fail "it starts on an index that it does not know"
-log_since "$since" | grep -q 'schema 99 of a newer version.*run the version that wrote it' || fail "the journal does not say why: $(log_since "$since")"
+log_has "$since" 'schema 99 of a newer version.*run the version that wrote it' || fail "the journal does not say why: $(log_since "$since")"
 within systemctl stop entrepot
 is "$(files_of_cache)" "$before" "files of a cache that a newer version has left"
 "$TOOLS/break_index" "$ROOT/var/lib/entrepot" schema 3
@@ -217,7 +218,7 @@ if packages_old_program; then
     since=$(now)
     changes "schema 2 to 3, 0.0.8 to $VERSION" new.deb
     few_refused "an upgrade of the index"
-    log_since "$since" | grep -q 'brought from schema 2 to 3' || fail "the index was not brought forward: $(log_since "$since")"
+    log_has "$since" 'brought from schema 2 to 3' || fail "the index was not brought forward: $(log_since "$since")"
     is "$(within entrepot ls --json | jq -r '[.images[] | select(.pinned) | .reference] | join(" ")')" docker.io/library/i1:1 "what was pinned"
     within systemctl stop registry
     pull i1 || fail "after the upgrade of the index what was cached is not served"
