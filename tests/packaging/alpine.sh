@@ -3,6 +3,7 @@
 # pkgdir then; the user that its script makes, by busybox. The library in systemd's place is elogind's, of Debian.
 TMPDIR=${TMPDIR:-/var/tmp}
 . "$(dirname "$0")/../lib.sh"
+. tests/packaging/packages.sh.inc
 need_root
 need busybox
 command -v pkg-config >/dev/null || skip "needs pkg-config"
@@ -55,7 +56,7 @@ readelf -d "$pkgdir/usr/bin/entrepot" | grep 'NEEDED.*libelogind' >/dev/null || 
 grep -q "$(said pkgver)" "$W/out" || fail "entrepot version says $(cat "$W/out")"
 "$pkgdir/usr/bin/entrepot" config show --config "$pkgdir/etc/entrepot/config.yaml" >"$W/out" || fail "its configuration is refused"
 is "$(stat -c %a "$pkgdir/etc/init.d/entrepot")" 755 "the mode of init.d/entrepot"
-for page in docs/man/*; do [ -e "$pkgdir/usr/share/man/man${page##*.}/${page##*/}" ] || fail "$page is not in it"; done
+for page in $(packages_pages); do [ -e "$pkgdir/usr/share/man/$page" ] || fail "$page is not in it"; done
 is "$(find "$pkgdir" -path '*systemd*' -o -path '*/usr/local*' -o -path '*/usr/lib')" "" "what is of no use on Alpine"
 is "$(cd "$pkgdir" && find . -type f ! -path './usr/share/*' | sort | paste -sd ' ')" "./etc/entrepot/config.yaml ./etc/init.d/entrepot ./usr/bin/entrepot" \
     "the files outside of usr/share"

@@ -90,6 +90,8 @@ changes() { # WHAT FILE
 
 # ---- install ----
 
+dpkg-deb -c "$NEW" >"$W/files"
+for page in $(packages_pages); do grep -qF "/usr/share/man/$page" "$W/files" || fail "$page is not in the package"; done
 dpkg_does "install" -i /0.0.9.deb
 told 'enabled, and not started'
 is "$(within systemctl is-enabled entrepot entrepot.socket entrepot-verify.timer 2>/dev/null | paste -sd ' ')" "enabled disabled disabled" \

@@ -7,6 +7,7 @@ RELEASE=$(. /etc/os-release && echo "${VERSION_CODENAME:-}") # what it is linked
 BOOTED_MORE=debconf,apt,rpm,libllhttp9.2
 [ "$RELEASE" != bookworm ] || BOOTED_MORE=debconf,apt,rpm
 . tests/systemd/booted.sh.inc
+. tests/packaging/packages.sh.inc
 command -v rpmbuild >/dev/null || skip "needs rpmbuild"
 case $RELEASE in bookworm | trixie) ;; *) skip "needs a Debian 12 or 13" ;; esac
 booted_need
@@ -21,7 +22,7 @@ for file in /usr/bin/entrepot /etc/entrepot/config.yaml /usr/lib/systemd/system/
     /usr/lib/tmpfiles.d/entrepot.conf; do
     grep -qx "$file" "$W/files" || fail "$file is not in it: $(cat "$W/files")"
 done
-for page in docs/man/*; do grep -q "/man${page##*.}/${page##*/}" "$W/files" || fail "$page is not in it"; done
+for page in $(packages_pages); do grep -qF "/usr/share/man/$page" "$W/files" || fail "$page is not in it"; done
 is "$(rpm -qcp "$rpm")" /etc/entrepot/config.yaml "what is marked as configuration"
 
 # The same files and scripts as a release that comes after it.
