@@ -138,6 +138,7 @@ is_version 0.0.10
 pulls_begin
 forget_starts
 for i in 1 2 3; do within systemctl restart entrepot || fail "restart $i: $(log_since -1min)"; done
+sleep 2 # each of them takes a while, and at least ten pulls are due
 pulls_end "three restarts"
 none_failed "three restarts"
 within systemctl kill --signal=KILL --kill-whom=main entrepot
