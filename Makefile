@@ -254,7 +254,7 @@ image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in b
 test-image: | test-deps all ## the image: the same twice, under dockerd and containerd, by Containerfile
 	@B=$(B) T="$(T)" tests/run image
 
-test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
+test-kubernetes: | test-deps all ## manifests, chart, alerts, a real Prometheus; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
 	@B=$(B) T="$(T)" tests/run kubernetes
 
 test-kernel: ## kernel TLS, under Debian's kernel in qemu (ENTREPOT_KERNEL=FOLDER: an unpacked linux-image package): five minutes
