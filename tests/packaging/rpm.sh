@@ -27,7 +27,8 @@ is "$(rpm -qcp "$rpm")" /etc/entrepot/config.yaml "what is marked as configurati
 
 # The same files and scripts as a release that comes after it.
 next_release() {
-    mkdir -p "$W/next/files" && (cd "$W/next/files" && rpm2cpio "$rpm" | cpio -idm --quiet)
+    mkdir -p "$W/next/files"
+    rpm2archive "$rpm" >/dev/null && tar -C "$W/next/files" -xf "$rpm.tgz"
     rm -rf "$W/next/files/usr/share/doc" "$W/next/files/usr/share/licenses"
     sed -e 's/^Release:.*/Release: 2/' -e '/^%prep/,/^%files/{/^%files/!d}' -e '/^%license\|^%doc/d' deploy/rpm/entrepot.spec |
         sed -e "s|^%files.*|%install\ncp -a $W/next/files/. %{buildroot}/\necho '# (of 2)' >>%{buildroot}/etc/entrepot/config.yaml\n%files\n%{_datadir}/bash-completion\n%{_datadir}/zsh\n%{_datadir}/fish|" \
