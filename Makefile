@@ -245,7 +245,7 @@ rpm: ## a package for RPM's distributions, by Debian's rpmbuild: build/rpm
 	@tests/packages $(BUILD_PKGS) rpm=rpmbuild systemd-dev,systemd
 	@deploy/rpm/build $(B)/rpm
 
-test-packages: | test-deps ## packages on a booted Debian 12 and 13: install, upgrade, downgrade, remove, purge, with pulls going on; built twice; the RPM
+test-packages: | test-deps ## packages on a booted Debian 12 and 13: install, upgrade, downgrade, remove, purge, with pulls going on; built twice; RPM, Alpine
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/tools/break_index
 	@tests/packages -- rpm=rpmbuild
 	@B=$(B) DISTROS="$(DISTROS)" T="$(T)" tests/run packages

@@ -7,7 +7,6 @@
 #include "upstream/reach.h"
 
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 static struct ssl_ctx_st *choose_context(void *ca, const char *host)
 {
@@ -108,7 +107,7 @@ static struct place *find_inherited(struct proxy *p, const char *address)
 
 /* Sockets that were handed over replace the list. A listener for one upstream, or with TLS, is opened nevertheless
  * unless it is among them: no other one could serve its clients. */
-static bool start_place(struct proxy *p, int inherited, const struct wish *w, struct err *err)
+static bool start_place(struct proxy *p, int inherited, struct kept *kept, const struct wish *w, struct err *err)
 {
     const struct config *c = p->config;
     bool is_own = w->nth < 0 || c->listen_upstream[w->nth] || c->listen_tls[w->nth].cert || c->listen_intercept[w->nth];
@@ -118,7 +117,8 @@ static bool start_place(struct proxy *p, int inherited, const struct wish *w, st
         return !place || furnish(p, c, w, place, err);
     if (w->nth >= 0 && p->place_count == CONFIG_LISTEN_MAX)
         return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
-    struct listener *l = listener_open(w->address, 0666, err);
+    int fds[KEPT_MAX], n = keep_find(kept, w->address, fds);
+    struct listener *l = n > 0 ? listener_from_kept(w->address, fds, n) : listener_open(w->address, 0666, err);
     if (!l)
         return false;
     place = &p->places[p->place_count++];
@@ -151,30 +151,52 @@ static void note_places(const struct proxy *p)
     reach_set_places(bound, count);
 }
 
-bool listeners_open(struct proxy *p, struct err *err)
+static void take_inherited(struct proxy *p, int fd)
 {
-    struct wish wishes[LISTENERS_MAX];
-    int inherited = sd_listen_fds(1);
-    bool ok = true;
-
-    if (!interception_open(p, p->config, err))
-        return false;
-    for (int i = 0; i < inherited && p->place_count < CONFIG_LISTEN_MAX; i++)
+    if (p->place_count < CONFIG_LISTEN_MAX)
         p->places[p->place_count++] = (struct place){.kind = PLACE_REGISTRY,
-                                                     .listener = listener_from_fd(SD_LISTEN_FDS_START + i),
+                                                     .listener = listener_from_fd(fd),
                                                      .says = xstrdup("handed over"),
                                                      .inherited = true};
-    int count = list_wishes(p->config, wishes);
+}
+
+/* The configuration may have changed since sockets were kept. An address that is wanted may lie beside one that is not:
+ * *:5000 and 127.0.0.1:5000. */
+static void close_unwanted(struct kept *kept, const struct wish *wishes, int count)
+{
+    struct kept wanted = {0};
+
+    for (int i = 0; i < count; i++)
+        wanted.count += keep_find(kept, wishes[i].address, wanted.fds + wanted.count);
+    keep_close(kept);
+    *kept = wanted;
+}
+
+static bool start_places(struct proxy *p, struct err *err)
+{
+    struct wish wishes[LISTENERS_MAX];
+    struct kept kept = {0};
+    int inherited = keep_read(&kept, take_inherited, p), count = list_wishes(p->config, wishes);
+    bool ok = true;
+
+    close_unwanted(&kept, wishes, count);
     for (int i = 0; ok && i < count; i++)
-        ok = start_place(p, inherited, &wishes[i], err);
+        ok = start_place(p, inherited, &kept, &wishes[i], err);
+    keep_close(&kept);
     free_wishes(wishes, count);
-    if (!ok || !open_admin(p, err))
+    return ok;
+}
+
+bool listeners_open(struct proxy *p, struct err *err)
+{
+    if (!interception_open(p, p->config, err) || !start_places(p, err) || !open_admin(p, err))
         return false;
     for (int j = 0; j < p->place_count; j++) {
         if (!listener_bind(p->places[j].listener, p->serve_loop_count, err))
             return false;
         for (int i = 0; i < p->serve_loop_count; i++)
             listener_enter(p->places[j].listener, i, p->serve_loops[i].loop, p->serve_loops[i].http);
+        keep_add(p->places[j].listener);
     }
     note_places(p);
     return true;
@@ -185,6 +207,12 @@ void listeners_free(struct proxy *p)
     for (int i = 0; i < p->place_count; i++)
         place_free(&p->places[i]);
     p->place_count = 0;
+}
+
+void listeners_give_up(struct proxy *p)
+{
+    for (int i = 0; i < p->place_count; i++)
+        keep_remove(p->places[i].listener);
 }
 
 /* ---- other addresses ---- */
@@ -311,8 +339,11 @@ void listeners_commit(struct proxy *p, struct listeners_change *change)
             continue;
         }
         listener_remove_file(gone);
+        keep_remove(gone);
         log_info("%s is listened on no longer", listener_address(gone));
     }
+    for (int i = 0; i < change->fresh_count; i++)
+        keep_add(change->fresh[i]);
     memcpy(p->places, change->next, sizeof(p->places));
     p->place_count = change->next_count;
     note_places(p);

@@ -127,12 +127,36 @@ bool stages_start(struct server *s, struct err *err);
 /* Stops what was started, in the opposite order. Main thread, whose loop has ended. */
 void stages_stop(struct server *s);
 
+/* ---- keep.c ---- */
+
+enum { KEPT_MAX = LISTENERS_MAX * SERVE_LOOPS_MAX };
+
+/* Sockets that systemd has kept while the daemon restarted (FileDescriptorStoreMax=). */
+struct kept {
+    int fds[KEPT_MAX];
+    int count;
+};
+
+/* Sockets that were handed over: those of a socket unit go to `take`. */
+int keep_read(struct kept *k, void (*take)(struct proxy *p, int fd), struct proxy *p);
+/* Takes those at this address out; there is room for KEPT_MAX. How many there are. */
+int keep_find(struct kept *k, const char *address, int *fds);
+/* Those that are left, and not wanted: they are closed here and there. */
+void keep_close(struct kept *k);
+/* From now on systemd keeps its sockets, if it is the daemon's service manager; or no longer. Main thread. */
+void keep_add(const struct listener *l);
+void keep_remove(const struct listener *l);
+/* Whether a daemon comes after this one, which stops now: true also where that cannot be known. May take a second. */
+bool keep_has_heir(void);
+
 /* ---- listeners.c ---- */
 
 /* Opens all addresses; the loops do not run yet. */
 bool listeners_open(struct proxy *p, struct err *err);
 /* After the servers' connections. */
 void listeners_free(struct proxy *p);
+/* No daemon comes after this one: nothing is kept for it. */
+void listeners_give_up(struct proxy *p);
 /* The listener of that kind; NULL: there is none. */
 const struct listener *listeners_find(const struct place *places, int count, enum place_kind kind);
 

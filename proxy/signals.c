@@ -90,6 +90,10 @@ static void begin_to_stop(struct server *s, const char *why)
     log_info("%s: draining", why);
     sd_notify(0, "STOPPING=1");
     atomic_store(&s->proxy.ready, false);
+    /* A restart makes clients wait; a stop refuses them at once, so that engines with mirrors go on without us. The
+     * loops still have their sockets. */
+    if (!s->damaged && !keep_has_heir())
+        listeners_give_up(&s->proxy);
     s->draining = s->proxy.serve_loop_count;
     for (int i = 0; i < s->proxy.serve_loop_count; i++)
         loop_post(s->proxy.serve_loops[i].loop, drain_serve_loop, &s->proxy.serve_loops[i]);

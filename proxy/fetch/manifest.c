@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { RATE_LIMITED_MS = 30000 };
+enum { RATE_LIMITED_MS = 30000, SLOW_STORE_MS = 1000 };
 
 static bool is_head(const struct fetch *f)
 {
@@ -255,10 +255,21 @@ static bool check_digest(struct fetch *f, struct digest *computed, struct err *e
                    digest_format(computed, got), digest_format(&expected, want));
 }
 
+/* Clients wait for that, since the index decides about what they ask for next. It is not upstream that is slow then. */
+static void note_slow_store(const struct fetch *f)
+{
+    int64_t took_ms = clock_mono_ms() - manifest_of(f)->storing_ms;
+
+    if (took_ms >= SLOW_STORE_MS)
+        log_limited(LOG_LEVEL_WARN, "slow", "the disk took %lld ms to sync a manifest of %s; clients wait for that",
+                    (long long)took_ms, f->want.name);
+}
+
 static void manifest_stored(void *arg, const struct err *err)
 {
     struct fetch *f = arg;
 
+    note_slow_store(f);
     if (err) {
         log_limited(LOG_LEVEL_ERROR, "keep", "storing a manifest of %s: %s; it is served without caching", f->want.name,
                     err->msg);
@@ -339,6 +350,7 @@ static enum step manifest_store(struct fetch *f)
         return STEP_DELIVER;
     }
     f->result.how = HOW_MISS;
+    manifest_of(f)->storing_ms = clock_mono_ms();
     cache_put_manifest(fetch_cache(f), f->want.name, f->want.tag, &computed, type, f->result.body, &m, cost_ms(f),
                        f->want.is_private, manifest_stored, f, f->fetcher->loop);
     return STEP_WAIT;

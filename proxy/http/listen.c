@@ -41,6 +41,7 @@ struct listener {
     mode_t mode;
     struct listener_door doors[LOOPS_MAX];
     int bound; /* so many doors have a socket */
+    int loops; /* that share them out: one each, or more, if there are more sockets than loops */
 };
 
 static int bind_unix(const char *path, mode_t mode, struct err *err)
@@ -185,8 +186,7 @@ struct listener *listener_open_beside(const char *address, mode_t mode, bool bes
     return l;
 }
 
-/* In the form of `listen`, for the log and the status. */
-static char *address_of(int fd)
+char *socket_address(int fd)
 {
     union {
         struct sockaddr any;
@@ -209,13 +209,40 @@ struct listener *listener_from_fd(int fd)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
 
-    l->address = address_of(fd);
+    l->address = socket_address(fd);
     l->first_fd = fd;
     l->shared = true;
     l->loopback = is_loopback(fd);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return l;
+}
+
+struct listener *listener_from_kept(const char *address, const int *fds, int count)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = xstrdup(address);
+    l->first_fd = fds[0];
+    l->loopback = is_loopback(fds[0]);
+    l->taken = true;
+    for (int i = 0; i < count; i++) {
+        if (l->bound == LOOPS_MAX)
+            close(fds[i]);
+        else
+            l->doors[l->bound++].fd = fds[i];
+    }
+    return l;
+}
+
+int listener_sockets(const struct listener *l, int *fds, int max)
+{
+    int count = 0;
+
+    for (int i = 0; i < l->bound && count < max && !l->shared; i++)
+        if (l->doors[i].fd >= 0)
+            fds[count++] = l->doors[i].fd;
+    return count;
 }
 
 const char *listener_address(const struct listener *l)
@@ -232,11 +259,16 @@ bool listener_bound(const struct listener *l, struct sockaddr_storage *out)
 
 bool listener_is_at(const struct listener *l, const char *address)
 {
+    return socket_is_at(l->first_fd, address);
+}
+
+bool socket_is_at(int fd, const char *address)
+{
     struct sockaddr_storage bound = {0};
     struct addrinfo *ai;
     socklen_t len = sizeof(bound);
 
-    if (getsockname(l->first_fd, (struct sockaddr *)&bound, &len) != 0)
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
         return false;
     if (strncmp(address, "unix:", 5) == 0)
         return bound.ss_family == AF_UNIX &&
@@ -320,6 +352,7 @@ static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
 
 bool listener_bind(struct listener *l, int count, struct err *err)
 {
+    l->loops = count;
     while (l->bound < count) {
         struct listener_door *d = &l->doors[l->bound];
         if (l->bound == LOOPS_MAX)
@@ -336,18 +369,23 @@ bool listener_bind(struct listener *l, int count, struct err *err)
     return true;
 }
 
-void listener_enter(struct listener *l, int nth, struct loop *loop, struct http_server *server)
+static void enter_door(struct listener *l, struct listener_door *d, struct loop *loop, struct http_server *server)
 {
-    struct listener_door *d = &l->doors[nth];
-
-    ON_LOOP(loop);
-    IN_STATE(nth < l->bound && !d->event);
+    IN_STATE(!d->event);
     d->loop = loop;
     d->server = server;
     d->listener = l;
     d->event = event_new(loop_base(loop), d->fd, EV_READ | EV_PERSIST, on_connect, d);
     d->again = event_new(loop_base(loop), -1, 0, accept_again, d);
     event_add(d->event, NULL);
+}
+
+void listener_enter(struct listener *l, int nth, struct loop *loop, struct http_server *server)
+{
+    ON_LOOP(loop);
+    IN_STATE(nth < l->bound && nth < l->loops);
+    for (int i = nth; i < l->bound; i += l->loops)
+        enter_door(l, &l->doors[i], loop, server);
 }
 
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)

@@ -20,6 +20,14 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
 struct listener *listener_open_beside(const char *address, mode_t mode, bool beside, struct err *err);
 /* Wraps a listening socket that was handed over (systemd); owns it from now on. */
 struct listener *listener_from_fd(int fd);
+/* The sockets of a TCP listener at `address`, one or more, that were kept while the daemon restarted. It owns them from
+ * now on; connections wait in their queues. */
+struct listener *listener_from_kept(const char *address, const int *fds, int count);
+/* The sockets that can be kept so, borrowed: none if they are shared. Not while a loop may stop it. */
+int listener_sockets(const struct listener *l, int *fds, int max);
+/* What a socket is bound to, in the form of `listen`; the caller frees it. */
+char *socket_address(int fd);
+bool socket_is_at(int fd, const char *address);
 const char *listener_address(const struct listener *l);
 /* The address that its socket is bound to; false if it has none. */
 bool listener_bound(const struct listener *l, struct sockaddr_storage *out);
@@ -37,7 +45,7 @@ void listener_set_tls(struct listener *l, struct http_tls *tls);
 void listener_set_forward(struct listener *l, bool forward);
 /* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
 void listener_set_bounds(struct listener *l, struct http_bounds *b);
-/* Has sockets for so many loops. Errors: ERR_IO. */
+/* Has sockets for so many loops, or more: then some loops have several. Errors: ERR_IO. */
 bool listener_bind(struct listener *l, int count, struct err *err);
 /* Accepts on this loop, the nth of those, for this server. On the loop, or before it starts. */
 void listener_enter(struct listener *l, int nth, struct loop *loop, struct http_server *server);

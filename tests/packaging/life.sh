@@ -26,7 +26,9 @@ packages_again 0.0.10
 cp "$NEW" "$ROOT/new.deb"
 VERSION=$(dpkg-deb -f "$NEW" Version)
 booted_start
-registry_on() { within systemd-run -q --unit=registry /usr/local/bin/docker-registry serve /etc/registry.yml; }
+# Once it was stopped, systemd forgets the unit a moment later.
+registry_unit() { within systemd-run -q --collect --unit=registry /usr/local/bin/docker-registry serve /etc/registry.yml; }
+registry_on() { wait_for 20 registry_unit || fail "the registry does not start"; }
 registry_on
 
 dpkg_does() { # WHAT ARGUMENT...: nobody is asked
@@ -42,6 +44,7 @@ is_served() { within curl -sf -o /dev/null http://127.0.0.1:5000/readyz; }
 pull() { # IMAGE
     nsenter -t "$INIT" -n skopeo copy -q --src-tls-verify=false "docker://127.0.0.1:5000/library/$1:1" "dir:$W/pulled" && rm -r "$W/pulled"
 }
+log_has() { log_since "$1" >"$W/journal" && grep -q -- "$2" "$W/journal"; } # SINCE PATTERN; a pipe would break where grep has found it
 log_since() { within journalctl -q -u entrepot --since "$1" -o cat --no-pager; }
 now() { within date '+%F %T'; }
 files_of_cache() { within sh -c 'cd /var/lib/entrepot && find blobs -type f | wc -l'; }
@@ -66,10 +69,16 @@ pulls_end() { # WHAT: what went through and failed, as a line of the table
     kill -TERM $PULLS
     wait $PULLS || fail "$1: the pulls end with $?"
     jq -r --arg w "$1" '"| \($w) | \(.pulls) | \(.refused) | \(.cut) | \(.status) | \(.digest) | \(.gap) s | \(.longest) s |"' "$W/pulls" >>"$W/table"
+    tail -n 1 "$W/table"
+    # Whom did it wait for?
+    if jq -e '.longest > 3' "$W/pulls" >/dev/null; then
+        say "$1: the longest pull took $(jq -r .longest "$W/pulls") s; $(jq -r .in_it "$W/pulls")"
+        log_since -1min | tail -n 60
+    fi
     jq -e '.pulls > 10 and .cut == 0 and .status == 0 and .digest == 0' "$W/pulls" >/dev/null || fail "$1: pulls fail: $(cat "$W/pulls")"
 }
 none_failed() { jq -e '.refused == 0' "$W/pulls" >/dev/null || fail "$1: pulls are refused: $(cat "$W/pulls")"; }
-few_refused() { jq -e '.gap < 8' "$W/pulls" >/dev/null || fail "$1: nobody listens for $(jq .gap "$W/pulls") s"; }
+few_refused() { jq -e '.gap < 8' "$W/pulls" >/dev/null || fail "$1: nobody listens for $(jq .gap "$W/pulls") s"; } # of a version that cannot
 # The restart is systemd's, so that the service runs, and a pull in its name goes through, before dpkg returns.
 changes() { # WHAT FILE
     pulls_begin
@@ -81,6 +90,8 @@ changes() { # WHAT FILE
 
 # ---- install ----
 
+dpkg-deb -c "$NEW" >"$W/files"
+for page in $(packages_pages); do grep -qF "/usr/share/man/$page" "$W/files" || fail "$page is not in the package"; done
 dpkg_does "install" -i /0.0.9.deb
 told 'enabled, and not started'
 is "$(within systemctl is-enabled entrepot entrepot.socket entrepot-verify.timer 2>/dev/null | paste -sd ' ')" "enabled disabled disabled" \
@@ -115,17 +126,43 @@ pulls_begin
 wait_for 20 full || fail "the cache does not fill: $(within entrepot status)"
 pulls_end "(no change)"
 changes "same schema, 0.0.10 to $VERSION" new.deb
-few_refused "an upgrade"
+none_failed "an upgrade"
 is_version "$VERSION"
 within entrepot ls --json | jq -e '.images[] | select(.reference == "docker.io/library/i1:1") | .pinned' >/dev/null || fail "what was pinned is not"
 changes "same schema, back to 0.0.10" 0.0.10.deb
-few_refused "a downgrade"
+none_failed "a downgrade"
 is_version 0.0.10
 
-# With the socket unit somebody always listens.
+# systemd keeps the sockets over a restart and over a crash, but not when the service stops: also if a request holds that up, engines
+# with mirrors are refused, and go on with the registry.
+pulls_begin
+forget_starts
+for i in 1 2 3; do within systemctl restart entrepot || fail "restart $i: $(log_since -1min)"; done
+sleep 2 # each of them takes a while, and at least ten pulls are due
+pulls_end "three restarts"
+none_failed "three restarts"
+within systemctl kill --signal=KILL --kill-whom=main entrepot
+within curl -sf --max-time 20 http://127.0.0.1:5000/readyz >/dev/null || fail "a client that comes after a crash does not wait: $(log_since -1min | tail)"
+refuses() { local status=0; within curl -s --max-time 5 http://127.0.0.1:5000/readyz >/dev/null || status=$?; [ $status = 7 ]; } # refused
+within systemctl reset-failed entrepot
+within bash -c 'exec 3<>/dev/tcp/127.0.0.1/5000; printf "GET /v2/ HTTP/1.1\r\n" >&3; exec sleep 10' &
+hanging=$!
+PIDS+=("$hanging")
+sleep 1
+within systemctl stop --no-block entrepot
+wait_for 4 refuses || fail "while the service stops its port is open"
+unit_is entrepot ActiveState deactivating || fail "it stopped without the request under way"
+is_stopped() { unit_is entrepot ActiveState inactive; }
+wait_for 20 is_stopped || fail "it does not stop"
+refuses || fail "the port of a stopped service is open"
+within systemctl start entrepot
+say "clients wait while it restarts and after a crash, and are refused when it stops"
+
+# With the socket unit systemd listens from the boot on. A restart hands the port over to it.
 within systemctl enable entrepot.socket 2>/dev/null
 forget_starts
 within systemctl restart entrepot
+unit_is entrepot.socket ActiveState active || fail "the socket unit does not get the port: $(within systemctl status entrepot.socket)"
 changes "socket unit, 0.0.10 to $VERSION" new.deb
 none_failed "an upgrade with the socket unit"
 changes "socket unit, back to 0.0.10" 0.0.10.deb
@@ -160,7 +197,7 @@ before=$(files_of_cache)
 forget_starts
 since=$(now)
 within systemctl start entrepot 2>/dev/null && fail "it starts on an index that it does not know"
-log_since "$since" | grep -q 'schema 99 of a newer version.*run the version that wrote it' || fail "the journal does not say why: $(log_since "$since")"
+log_has "$since" 'schema 99 of a newer version.*run the version that wrote it' || fail "the journal does not say why: $(log_since "$since")"
 within systemctl stop entrepot
 is "$(files_of_cache)" "$before" "files of a cache that a newer version has left"
 "$TOOLS/break_index" "$ROOT/var/lib/entrepot" schema 3
@@ -184,7 +221,7 @@ if packages_old_program; then
     since=$(now)
     changes "schema 2 to 3, 0.0.8 to $VERSION" new.deb
     few_refused "an upgrade of the index"
-    log_since "$since" | grep -q 'brought from schema 2 to 3' || fail "the index was not brought forward: $(log_since "$since")"
+    log_has "$since" 'brought from schema 2 to 3' || fail "the index was not brought forward: $(log_since "$since")"
     is "$(within entrepot ls --json | jq -r '[.images[] | select(.pinned) | .reference] | join(" ")')" docker.io/library/i1:1 "what was pinned"
     within systemctl stop registry
     pull i1 || fail "after the upgrade of the index what was cached is not served"

@@ -2,7 +2,8 @@
 
 Each pull is a manifest, then its blobs, on one connection; a kept connection that was closed before an answer began is opened once
 more, as Go's HTTP client does. OUT is one JSON object: pulls that went through, what failed and how (refused: nobody listens; cut: an
-answer that broke off; status: an error; digest: wrong bytes), the longest pull, and the time from the first to the last failure.
+answer that broke off; status: an error; digest: wrong bytes), the longest pull with what took longest in it, and the time from the
+first to the last failure.
 """
 import hashlib
 import http.client
@@ -69,19 +70,30 @@ class Registry:
 def pull(url, image):
     name, tag = image.rsplit(":", 1)
     registry = Registry(url)
-    manifest = json.loads(registry.get(f"/v2/{name}/manifests/{tag}"))
+    took = []
+
+    def get(*args):
+        began = time.monotonic()
+        body = registry.get(*args)
+        took.append((round(time.monotonic() - began, 2), args[0], time.strftime("%T")))
+        return body
+
+    manifest = json.loads(get(f"/v2/{name}/manifests/{tag}"))
     for blob in [manifest["config"], *manifest["layers"]]:
-        registry.get(f"/v2/{name}/blobs/{blob['digest']}", blob["digest"])
+        get(f"/v2/{name}/blobs/{blob['digest']}", blob["digest"])
+    return max(took)
 
 
 def work(url, images, turn):
     while not stop.is_set():
         began = time.monotonic()
         try:
-            pull(url, images[turn % len(images)])
+            slowest = pull(url, images[turn % len(images)])
             with lock:
                 seen["pulls"] += 1
-                seen["longest"] = max(seen["longest"], round(time.monotonic() - began, 2))
+                seconds = round(time.monotonic() - began, 2)
+                if seconds > seen["longest"]:
+                    seen["longest"], seen["in_it"] = seconds, "{} s for {}, until {}".format(*slowest)
         except Failed as e:
             with lock:
                 seen[e.kind] += 1

@@ -43,6 +43,10 @@ booted_start
 within systemd-run -q --unit=registry /usr/local/bin/docker-registry serve /etc/registry.yml
 within systemctl --failed --no-legend | grep . && fail "the machine is not well before anything was done"
 
+# This machine's disk may be fuller than `min_free` wants.
+within mkdir -p /run/systemd/system/entrepot.service.d
+printf '[Service]\nEnvironment=ENTREPOT_CACHE_MIN_FREE=0B\n' | within tee /run/systemd/system/entrepot.service.d/room.conf >/dev/null
+
 # ---- install, enable ----
 
 # With DESTDIR nothing of the machine is touched.

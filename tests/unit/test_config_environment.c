@@ -243,7 +243,8 @@ static void changes(void **state UNUSED)
         {"log: {level: info}", "", ""},
         {"", "log: {level: debug}", "log.level reload; "},
         {"workers: 1", "workers: 2", "workers restart; "},
-        {"cache: {path: /a}", "cache: {path: /b}", "cache.path restart; "},
+        /* Without it the socket's default lies in the cache's folder, for a user that is not root. */
+        {"cache: {path: /a}\nadmin: {socket: /s}", "cache: {path: /b}\nadmin: {socket: /s}", "cache.path restart; "},
         {"gc: {policy: lru}", "", "gc.policy restart; "},
         {"admin: {socket: /a}", "admin: {socket: /b}", "admin.socket restart; "},
         {"upstreams: [{name: ghcr.io, parallel: 2}]", "upstreams: [{name: quay.io, parallel: 2}]",
