@@ -210,7 +210,8 @@ static void changes(void **state UNUSED)
         {"log: {level: info}", "", ""},
         {"", "log: {level: debug}", "log.level reload; "},
         {"workers: 1", "workers: 2", "workers restart; "},
-        {"cache: {path: /a}", "cache: {path: /b}", "cache.path restart; "},
+        /* Where the socket is not given, that of an ordinary user is in the cache and moves with it. */
+        {"admin: {socket: /s}\ncache: {path: /a}", "admin: {socket: /s}\ncache: {path: /b}", "cache.path restart; "},
         {"gc: {policy: lru}", "", "gc.policy restart; "},
         {"admin: {socket: /a}", "admin: {socket: /b}", "admin.socket restart; "},
         {"upstreams: [{name: ghcr.io, parallel: 2}]", "upstreams: [{name: quay.io, parallel: 2}]",
