@@ -193,7 +193,7 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
-	$(B)/entrepot serve
+	@env -u ENTREPOT_SKIP_PACKAGES $(B)/entrepot serve
 
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
@@ -249,6 +249,9 @@ test-packages: | test-deps ## packages on a booted Debian 12 and 13: install, up
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/tools/break_index
 	@tests/packages -- rpm=rpmbuild
 	@B=$(B) DISTROS="$(DISTROS)" T="$(T)" tests/run packages
+
+test-walks: | test-deps ## docs/operations.md's ways from nothing to the first warm pull, on booted Debians: its commands, timed (a quarter of an hour)
+	@B=$(B) DISTROS="$(DISTROS)" T="$(T)" tests/run walks
 
 image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in build/image; needs python3 alone, no engine
 	@tests/packages -- python3= binutils=strip
@@ -335,4 +338,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages test-walks deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help

@@ -374,9 +374,9 @@ static bool rke2_plan(struct setup_view *v, const struct setup_target *t, struct
     return rancher_plan(v, t, "/etc/rancher/rke2/registries.yaml", err);
 }
 
-/* A node runs one of the two units. */
-static const char *const K3S_RESTART[] = {"try-restart", "k3s", "k3s-agent", NULL};
-static const char *const RKE2_RESTART[] = {"try-restart", "rke2-server", "rke2-agent", NULL};
+/* A node has one of the two units, and systemctl fails for a name that it does not have; a pattern is of those that are there. */
+static const char *const K3S_RESTART[] = {"try-restart", "k3s*.service", NULL};
+static const char *const RKE2_RESTART[] = {"try-restart", "rke2-*.service", NULL};
 
 static const char *const *k3s_reload(const char *path UNUSED)
 {
