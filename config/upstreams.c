@@ -3,7 +3,6 @@
 
 #include "base/ref.h"
 #include "base/secret.h"
-#include "base/url.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -253,27 +252,4 @@ void config_add_well_known(struct config *c)
     for (int i = 0; i < c->upstream_count; i++)
         if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])
             config_set(&c->upstreams[i].endpoints[0], "https://registry-1.docker.io");
-}
-
-void config_name_alias(const struct config *c, char *host)
-{
-    const char *colon = strrchr(host, ':');
-    char authority[256];
-
-    if (!colon || config_find_upstream(c, host))
-        return;
-    for (int i = 0; i < c->upstream_count; i++) {
-        const struct config_upstream *u = &c->upstreams[i];
-        size_t len = strlen(u->name);
-        if (len != (size_t)(colon - host) || strncmp(u->name, host, len) != 0)
-            continue;
-        for (int k = 0; u->endpoints[k]; k++) {
-            const char *path = strchr(strstr(u->endpoints[k], "://") + 3, '/');
-            bool whole = !path || path[strspn(path, "/")] == '\0';
-            if (whole && url_authority(u->endpoints[k], authority, sizeof(authority)) && strcmp(authority, host) == 0) {
-                host[len] = '\0';
-                return;
-            }
-        }
-    }
 }

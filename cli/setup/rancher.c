@@ -374,7 +374,8 @@ static bool rke2_plan(struct setup_view *v, const struct setup_target *t, struct
     return rancher_plan(v, t, "/etc/rancher/rke2/registries.yaml", err);
 }
 
-/* A node has one of the two units, and systemctl fails for a name that it does not have; a pattern is of those that are there. */
+/* A node has one of the two units, and systemctl fails for a name that it does not have; a pattern is of those that
+ * are there. */
 static const char *const K3S_RESTART[] = {"try-restart", "k3s*.service", NULL};
 static const char *const RKE2_RESTART[] = {"try-restart", "rke2-*.service", NULL};
 
