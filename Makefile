@@ -121,7 +121,7 @@ FUZZ_PKGS := clang= libclang-rt-dev,libclang-rt-19-dev,libclang-rt-14-dev
 LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc= codespell= git= binutils=nm
 
 all: | deps ## build
-	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
+	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot $(B)/man/entrepot.1
 
 asan tsan: all ## build under a sanitizer; `make asan test` runs the tests there
 	@:
@@ -134,6 +134,10 @@ test-deps: deps
 
 $(B)/entrepot: $(CLI_OBJ) $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The manual pages of commands, from their --help and docs/man; entrepot.1 is the last one.
+$(B)/man/entrepot.1: $(B)/entrepot $(wildcard docs/man/* docs/man/commands/*)
+	docs/man/pages $(B)/entrepot $(@D)
 
 $(B)/libentrepot.a: $(LIB_OBJ) $(LLHTTP_OBJ)
 	@rm -f $@
@@ -191,7 +195,7 @@ run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
 
-tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
+tests-built: $(B)/entrepot $(B)/man/entrepot.1 $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
@@ -302,9 +306,9 @@ lint: | all ## format, folders, names, words, static analysis; SINCE=COMMIT: the
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
 # As root after `make`: it calls no apt, and builds only what is out of date.
-install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user is made and systemd told of the units
+install: $(B)/entrepot $(B)/man/entrepot.1 ## DESTDIR= PREFIX=; without DESTDIR the service's user is made and systemd told of the units
 	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
-	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
+	for m in $(B)/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
 	install -D -m 0644 docs/config.example.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/config.example.yaml
 	install -d $(DESTDIR)$(UNITDIR)

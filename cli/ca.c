@@ -9,11 +9,12 @@
 
 static const char USAGE[] =
     "Usage: entrepot ca [--show|--rotate] [--config FILE] [--cache DIR] [--json]\n\n"
-    "--show: prints where the authority of interception is, its fingerprint, how long it is valid, and the hosts that\n"
-    "it may speak for. This is the default. --rotate: makes another one, for the hosts of the configuration; the "
-    "present\n"
-    "certificate stays behind the new one in the file for 30 days. The daemon uses the new one once it is reloaded or\n"
-    "restarted: give the file to the clients before that.\n\n"
+    "Shows or replaces the authority of interception.\n\n"
+    "  --show          print where it is, its name, its fingerprint, how long it is valid, and the hosts that it may\n"
+    "                  speak for: the default\n"
+    "  --rotate        make another one, for the hosts of the configuration; the present certificate stays behind the\n"
+    "                  new one in the file for 30 days. The daemon uses the new one once it is reloaded or restarted:\n"
+    "                  give the file to the clients before that\n"
     "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
     "  --cache DIR     the cache folder, in place of the configured one\n"
     "  --json          print JSON\n\n"

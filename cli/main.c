@@ -18,7 +18,7 @@ static const struct cli_command COMMANDS[] = {
     {"import", cmd_import, "read images from a folder or an archive"},
     {"rm", cmd_rm, "remove images"},
     {"pin", cmd_pin, "protect images from garbage collection"},
-    {"unpin", cmd_unpin, "remove that protection"},
+    {"unpin", cmd_unpin, "allow garbage collection to remove images again"},
     {"gc", cmd_gc, "run garbage collection now"},
     {"verify", cmd_verify, "check every blob and the index"},
     {"offline", cmd_offline, "switch offline mode on or off"},
@@ -30,18 +30,9 @@ static const struct cli_command COMMANDS[] = {
     {"reload", cmd_reload, "apply the configuration to the running daemon"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
     {"completion", cmd_completion, "print the completion for a shell"},
+    {"help", cmd_help, "print the help for a command"},
     {0},
 };
-
-static void help(FILE *out)
-{
-    fputs("entrepot - a node-local cache and pull-through proxy for container images\n\nUsage: entrepot COMMAND "
-          "[OPTIONS]\n\n",
-          out);
-    for (size_t i = 0; COMMANDS[i].name; i++)
-        cli_say(out, "  %-10s %s", COMMANDS[i].name, COMMANDS[i].does);
-    fputs("\nSee entrepot COMMAND --help, or entrepot(1).\n", out);
-}
 
 /* A failed write to stdout (a full disk, a closed pipe) makes the command fail. */
 static int flushed(int rc)
@@ -71,18 +62,16 @@ int main(int argc, char **argv)
     take_closed();
     cli_commands = COMMANDS;
     if (argc < 2) {
-        help(stderr);
+        cli_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        help(stdout);
-        return flushed(EXIT_DONE);
-    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return flushed(cmd_help(1, (char *[]){"help", NULL}));
     if (strcmp(argv[1], "--version") == 0)
         return flushed(cmd_version(1, (char *[]){"version", NULL}));
-    for (size_t i = 0; COMMANDS[i].name; i++)
-        if (strcmp(argv[1], COMMANDS[i].name) == 0)
-            return flushed(COMMANDS[i].run(argc - 1, argv + 1));
+    const struct cli_command *command = cli_command_find(argv[1]);
+    if (command)
+        return flushed(command->run(argc - 1, argv + 1));
     cli_say(stderr, "entrepot: unknown command \"%s\"; see entrepot --help", argv[1]);
     return EXIT_USAGE;
 }

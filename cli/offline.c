@@ -4,8 +4,9 @@
 
 static const char USAGE[] =
     "Usage: entrepot offline [on|off] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "on: send no requests to registries, serve from the cache only. off: send requests again. Without an argument,\n"
-    "prints the current mode. The mode lasts until the daemon restarts or reloads its configuration.\n\n"
+    "Sets the mode, until the daemon restarts or reloads its configuration; without an argument, prints it.\n\n"
+    "on: send no requests to registries, serve from the cache only.\n"
+    "off: send requests again.\n\n"
     "Examples:\n"
     "  entrepot offline\n"
     "  entrepot offline on\n";

@@ -9,6 +9,7 @@
 
 static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
                             "Prints the versions of entrepot and of the libraries in use.\n\n"
+                            "  --json   print JSON\n\n"
                             "Example:\n"
                             "  entrepot version\n";
 

@@ -29,6 +29,8 @@ static void value_add(struct completion_value *v, const char *text, size_t len)
     v->references = v->references || (len >= 3 && strncmp(text, "REF", 3) == 0);
     v->files = v->files || has_text(text, len, "FILE") || has_text(text, len, "LIST") || has_text(text, len, "PATH");
     v->folders = v->folders || has_text(text, len, "DIR");
+    for (size_t i = 0; has_text(text, len, "COMMAND") && cli_commands[i].name; i++)
+        value_add_word(v, cli_commands[i].name, strlen(cli_commands[i].name));
     for (size_t i = 0; has_text(text, len, "ENGINE") && i < SETUP_ENGINES_COUNT; i++)
         value_add_word(v, SETUP_ENGINES[i]->name, strlen(SETUP_ENGINES[i]->name));
 }
@@ -103,14 +105,20 @@ static char *common_about(const char *name)
     return NULL;
 }
 
+/* Accepted from scripts that always pass it (`no_daemon` of struct cli_syntax), and not shown. */
+static bool look_is_hidden(const char *name)
+{
+    return strcmp(name, "socket") == 0 || strcmp(name, "cache") == 0 || strcmp(name, "config") == 0;
+}
+
 static void look_option(struct completion_command *c, const char *usage, const struct cli_option *o)
 {
     _cleanup_free_ char *name = xasprintf("--%s", o->name);
     const char letter[] = {'-', o->letter, '\0'};
     const char *found = usage_find(usage, name), *end = strstr(usage, "\n\n");
 
-    if (!found && strcmp(o->name, "help") != 0)
-        return; /* accepted silently */
+    if (!found && look_is_hidden(o->name))
+        return;
     struct completion_option *to = &c->options[c->count++];
     *to = (struct completion_option){.name = o->name, .letter = o->letter, .valued = !o->flag};
     to->about = usage_about(usage, name);

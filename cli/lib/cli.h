@@ -42,6 +42,7 @@ int cmd_debug(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
+int cmd_help(int argc, char **argv);
 
 /* All of them, as main.c has them; ends with {0}. */
 struct cli_command {
@@ -50,6 +51,10 @@ struct cli_command {
     const char *does;
 };
 extern const struct cli_command *cli_commands;
+/* The list of them, as `entrepot --help` prints it. */
+void cli_help(FILE *to);
+/* NULL: there is none of this name. */
+const struct cli_command *cli_command_find(const char *name);
 
 /* ---- options.c ---- */
 

@@ -117,7 +117,7 @@ def words(entrepot, w):
         (0, ["verify", "--rate=0", s]), (0, ["config", "check", f"--config={w}/config.yaml"]), (0, ["config", f"--conf={w}/config.yaml", "show"]),
         (0, ["version", "--json"]), (0, ["ca", "--help"]), (0, ["--version"]), (0, ["--help"]), (0, ["pull", "--help"]), (0, ["serve", "-h"]), (0, ["offline", s]),
         (0, ["ls", s, "--", "none"]), (0, ["pull", "--platform=all", "one", s][:2] + ["one:1", s]),
-        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "completion")), (2, ["completion", "ksh"]), (0, ["completion", "bash"]), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
+        (2, []), (2, ["nothing"]), (2, ["help", "nothing"]), (2, ["help", "pull", "ls"]), (0, ["help", "pull"]), *((2, [c]) for c in ("setup", "completion")), (2, ["completion", "ksh"]), (0, ["completion", "bash"]), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
         (2, ["status", "--json=yes", s]), (2, ["status", "--socket"]), (2, ["status", "--socket="]), (2, ["status", "--c", s]),
         (2, ["status", "--socket", "/" + "x" * 200]), (2, ["ls", "a", "b", s]), (2, ["inspect", s]), (2, ["pull", s]), (2, ["pin", s]),
         (2, ["pull", "a", "--platform=linux", s]), (2, ["pull", "--file", f"{w}/list.txt", s]), (2, ["export", "a", s]),
@@ -148,47 +148,6 @@ def shown(data, what):
     if bad:
         print(f"{what}: {bad}: {data[:600]}")
     return bool(bad)
-
-
-def options(entrepot, manual):
-    """What a command takes, what its --help says and what the manual says: the same options. And all commands are in the manual."""
-    man = open(manual).read().replace("\\-", "-")
-    in_manual = lambda text: set(re.findall(r"Fl -([a-z][a-z-]+)", text))
-    synopsis, body = man.split(".Sh DESCRIPTION")
-    commands, common = body.split(".Ss Common options")
-    common = in_manual(common.split(".El")[0]) - {"help"}
-    usage = {}  # of each command, the synopsis, and what is said about it
-    for entry in re.split(r"^\.Nm\n\.Cm ", synopsis, flags=re.M)[1:]:
-        names, text = entry.split("\n", 1)
-        usage.update({n: in_manual(text) | (common if "Ar options" in text else set()) for n in names.split(" | ")})
-    about = {n: set() for n in usage}
-    for entry in re.split(r"^\.It (?=Cm [a-z])", commands, flags=re.M)[1:]:
-        for n in set(re.findall(r"Cm ([a-z]+)", entry.split("\n", 1)[0])) & set(about):
-            about[n] |= in_manual(entry)
-    helps = {c: run(entrepot, [c, "--help"]).stdout.decode() for c in re.findall(r"^  ([a-z]+) ", run(entrepot, ["--help"]).stdout.decode(), re.M)}
-    said = {c: set(re.findall(r"--([a-z][a-z-]+)", re.sub(r"entrepot [a-z]+ --[a-z-]+", "", h))) for c, h in helps.items()}
-    known = set.union(*said.values(), *usage.values())
-    wrong = []
-    if set(helps) != set(usage):
-        wrong.append(f"commands: {sorted(helps)} in --help, {sorted(usage)} in the manual")
-    for c in sorted(set(helps) & set(usage)):
-        taken = {o for o in known if b"is not an option" not in run(entrepot, [c, f"--{o}=1", "--help"]).stderr}
-        # --ca is short for --cache where there is no --ca.
-        taken -= {o for o in taken - said[c] if any(k != o and k.startswith(o) for k in taken)}
-        silently = {"socket", "cache", "config"} if c in ("ca", "config", "setup", "version") else set()  # they ask no daemon
-        line, short = set(re.findall(r"--([a-z][a-z-]+)", helps[c].split("\n\n")[0])), {"output"} & said[c]  # that is -o there
-        for where, found, due in (
-            ("--help", said[c], taken - (silently - said[c])), ("the manual's synopsis", usage[c] | short, said[c]), ("the usage line", line | short, said[c]),
-            ("the manual", about[c] | common | usage[c] & {"json"}, said[c] | common),
-        ):
-            if found != due:
-                wrong.append(f"{c}: in {where} {sorted(found - due)} are too many, {sorted(due - found)} are missing")
-        if not re.search(rf"\nExamples?:\n(  .*\n)*  .*entrepot {c}\b", helps[c]):
-            wrong.append(f"{c}: --help has no example")
-        if silently and "the daemon: its" in helps[c]:
-            wrong.append(f"{c}: --help speaks of a daemon")
-    print("\n".join(wrong))
-    return len(wrong)
 
 
 def prints(entrepot, w):
@@ -405,5 +364,5 @@ def colours(entrepot, w):
     return wrong
 
 
-TOLD = {"colours": colours, "words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
+TOLD = {"colours": colours, "words": words, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
 sys.exit({"make": make, "keys": keys, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))
