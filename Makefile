@@ -158,6 +158,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/lib/say.o
 
+$(B)/tests/unit/test_yaml_bounds: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
+	$(B)/cli/lib/say.o $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
+
 $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
 	$(patsubst %,$(B)/cli/archive/export_%.o,blob place tar) $(patsubst %,$(B)/cli/lib/%.o,daemon options say) \
 	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
@@ -254,7 +257,7 @@ image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in b
 test-image: | test-deps all ## the image: the same twice, under dockerd and containerd, by Containerfile
 	@B=$(B) T="$(T)" tests/run image
 
-test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
+test-kubernetes: | test-deps all ## manifests, chart, alerts, a real Prometheus; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
 	@B=$(B) T="$(T)" tests/run kubernetes
 
 test-kernel: ## kernel TLS, under Debian's kernel in qemu (ENTREPOT_KERNEL=FOLDER: an unpacked linux-image package): five minutes

@@ -1,8 +1,16 @@
 /* From a text into a YAML document, and lines of it. */
 #include "config/yaml.h"
 
+#include "base/yaml_bounds.h"
+
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
+
+enum {
+    DEPTH_MAX = 32, /* the deepest key is at five */
+    ANCHORS_MAX = 1000,
+};
 
 /* libyaml notices some mistakes late: what is not closed at the end of the text, a missing colon at the next key. The
  * line is then that of the context, where what is broken begins, and never one of the blank lines at the end. */
@@ -61,9 +69,10 @@ static bool check_events(const char *text, size_t len, struct err *err)
 
 bool config_document_parse(yaml_document_t *out, const char *text, size_t len, struct err *err)
 {
+    static const struct yaml_bounds bounds = {DEPTH_MAX, ANCHORS_MAX, INT_MAX};
     yaml_parser_t parser;
 
-    if (!check_events(text, len, err))
+    if (!yaml_is_bounded(text, len, &bounds, err) || !check_events(text, len, err))
         return false;
     if (!yaml_parser_initialize(&parser))
         abort();

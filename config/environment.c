@@ -45,16 +45,58 @@ static struct environment_key *find_key(struct environment_keys *all, const char
 
 /* ---- variables that are no keys ---- */
 
-/* What Kubernetes sets for a service that is called entrepot, or entrepot-…: ENTREPOT_SERVICE_HOST,
- * ENTREPOT_SERVICE_PORT_HTTP, ENTREPOT_PORT, ENTREPOT_PORT_5000_TCP_ADDR, ENTREPOT_METRICS_SERVICE_HOST. */
-static bool is_service_link(const char *name)
+static bool variable_ends_with(const char *name, size_t len, const char *end)
 {
-    const char *port = strstr(name, "PORT");
-    bool own = port && (port == name || port[-1] == '_');
+    size_t n = strlen(end);
 
-    if (strstr(name, "SERVICE_HOST") || strstr(name, "SERVICE_PORT"))
+    return len > n && strncmp(name + len - n, end, n) == 0;
+}
+
+/* "tcp://10.0.0.1:5000" */
+static bool is_link_url(const char *value)
+{
+    return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0 || strncmp(value, "sctp://", 7) == 0;
+}
+
+/* Behind the name of a service: "PORT_5000_TCP", and of that "_ADDR", "_PORT", "_PROTO"; "_START" and "_END" of several
+ * ports that Docker has joined. */
+static bool is_port_link(const char *text)
+{
+    static const char *const protocols[] = {"_TCP", "_UDP", "_SCTP"},
+                             *const ends[] = {"",       "_ADDR", "_PORT",       "_PROTO",
+                                              "_START", "_END",  "_PORT_START", "_PORT_END"};
+    size_t digits = strncmp(text, "PORT_", 5) == 0 ? strspn(text + 5, "0123456789") : 0;
+
+    for (size_t p = 0; digits > 0 && p < ARRAY_LEN(protocols); p++) {
+        const char *end = text + 5 + digits;
+        size_t len = strlen(protocols[p]);
+        for (size_t i = 0; strncmp(end, protocols[p], len) == 0 && i < ARRAY_LEN(ends); i++)
+            if (strcmp(end + len, ends[i]) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* What Kubernetes sets for a service that is called entrepot, or entrepot-listen, and Docker for a linked container
+ * (`docker run --link`): ENTREPOT_SERVICE_HOST, ENTREPOT_LISTEN_SERVICE_PORT_HTTP, ENTREPOT_LISTEN_PORT=tcp://…,
+ * ENTREPOT_PORT_5000_TCP_ADDR; of Docker, ENTREPOT_NAME=/web/entrepot and ENTREPOT_ENV_…, too. Nobody can choose them.
+ * `name` begins with "ENTREPOT_". */
+static bool is_service_link(const char *name, const char *value)
+{
+    size_t len = strlen(name);
+    const char *port = strstr(name, "_SERVICE_PORT_");
+
+    if (variable_ends_with(name, len, "_SERVICE_HOST") || variable_ends_with(name, len, "_SERVICE_PORT") ||
+        (port && port[14]))
         return true;
-    return own && (port[4] == '\0' || (port[4] == '_' && isdigit((unsigned char)port[5])));
+    for (const char *at = strstr(name, "_PORT_"); at; at = strstr(at + 1, "_PORT_"))
+        if (is_port_link(at + 1))
+            return true;
+    if (variable_ends_with(name, len, "_PORT"))
+        return is_link_url(value);
+    if (variable_ends_with(name, len, "_NAME"))
+        return value[0] == '/' && strchr(value + 1, '/');
+    return strstr(name, "_ENV_") != NULL;
 }
 
 static int least(int a, int b, int c)
@@ -108,25 +150,27 @@ static const struct environment_key *nearest_key(const struct environment_keys *
     return best;
 }
 
-static bool is_other(const char *name)
+static bool is_other(const char *name, const char *value)
 {
     for (size_t i = 0; i < ARRAY_LEN(OTHERS); i++)
         if (strcmp(OTHERS[i], name) == 0)
             return true;
-    return is_service_link(name);
+    _cleanup_free_ char *whole = xasprintf(PREFIX "%s", name);
+    return is_service_link(whole, value);
 }
 
-/* A typo would be a setting that is silently not made. Where Kubernetes or an image's author have set others, it is a
- * warning. */
-static bool judge_unknown(struct config_reading *r, const struct environment_keys *all, const char *name, bool linked)
+/* A typo would be a setting that is silently not made. What is not like any key is a warning: an image's author may
+ * have set it. */
+static bool judge_unknown(struct config_reading *r, const struct environment_keys *all, const char *name,
+                          const char *value)
 {
     bool near;
     const struct environment_key *k = nearest_key(all, name, &near);
     char *before = r->c->ignored;
 
-    if (is_other(name))
+    if (is_other(name, value))
         return true;
-    if (near && !linked)
+    if (near)
         return err_set(r->err, ERR_INVALID,
                        PREFIX "%.100s: is no key of the configuration; the nearest is " PREFIX "%s", name, k->name);
     r->c->ignored = xasprintf("%s%s" PREFIX "%.100s", before ? before : "", before ? ", " : "", name);
@@ -136,18 +180,8 @@ static bool judge_unknown(struct config_reading *r, const struct environment_key
 
 /* ---- the environment ---- */
 
-static bool has_service_links(void)
-{
-    bool any = false;
-
-    for (char **e = environ; *e; e++)
-        any = any || strncmp(*e, PREFIX "SERVICE_HOST=", strlen(PREFIX "SERVICE_HOST=")) == 0 ||
-              strncmp(*e, PREFIX "PORT=", strlen(PREFIX "PORT=")) == 0;
-    return any;
-}
-
 /* An empty value is as none: manifests of containers have no other way to leave one out. */
-static bool look_at_variable(struct config_reading *r, struct environment_keys *all, const char *text, bool linked)
+static bool look_at_variable(struct config_reading *r, struct environment_keys *all, const char *text)
 {
     size_t len = strcspn(text, "=");
     char name[256];
@@ -157,7 +191,7 @@ static bool look_at_variable(struct config_reading *r, struct environment_keys *
     snprintf(name, sizeof(name), "%.*s", (int)len, text);
     struct environment_key *k = find_key(all, name);
     if (!k)
-        return judge_unknown(r, all, name, linked);
+        return judge_unknown(r, all, name, text + len + 1);
     if (text[len + 1])
         k->value = text + len + 1;
     return true;
@@ -192,12 +226,12 @@ bool config_take_environment(struct config_reading *r)
 {
     struct environment_keys *all = xcalloc(1, sizeof(*all));
     const size_t prefix = strlen(PREFIX);
-    bool ok = true, linked = has_service_links();
+    bool ok = true;
 
     config_yaml_each_key(note_key, all);
     for (char **e = environ; ok && *e; e++)
         if (strncmp(*e, PREFIX, prefix) == 0)
-            ok = look_at_variable(r, all, *e + prefix, linked);
+            ok = look_at_variable(r, all, *e + prefix);
     for (int d = 0; ok && d <= 3; d++)
         ok = set_keys(r, all, d);
     free(all);

@@ -84,12 +84,11 @@ bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *r
  * ERR_INVALID (it is pinned). */
 bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err);
 /* Counts what gc_remove() of all these would free, pinned ones among them, and for its `images` what each of them
- * would free alone; removes nothing. Waits. The caller frees the report. */
+ * would free alone. Only reads the index; not for loops. The caller frees the report. */
 struct gc_name {
     const char *repo, *tag;
 };
-bool gc_would_remove(struct gc *gc, const struct gc_name *names, size_t count, struct gc_report *report,
-                     struct err *err);
+void gc_would_remove(struct gc *gc, const struct gc_name *names, size_t count, struct gc_report *report);
 /* Whether gc_remove() or gc_pin() would find the name, so that a request of several does all or nothing. Errors:
  * theirs. */
 enum gc_wish { GC_REMOVE, GC_PIN, GC_UNPIN };

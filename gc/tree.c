@@ -18,8 +18,9 @@ struct node {
 /* Nodes in the order in which they were met. */
 struct tree {
     struct node *list;
-    size_t count, cap;
+    size_t count, cap, most;
     struct lookup places;
+    bool spares; /* what is leased stays */
 };
 
 struct node_key {
@@ -42,7 +43,7 @@ static struct node *node_of(struct tree *tree, const struct digest *d)
 
     if (place != LOOKUP_NONE)
         return &tree->list[place];
-    if (tree->count == TREE_MAX)
+    if (tree->count == tree->most)
         return NULL;
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
     *ARRAY_NEXT(tree->list, tree->count, tree->cap) = (struct node){.digest = *d};
@@ -93,33 +94,42 @@ static void tree_miss(struct index_txn *t, const struct tree *tree, struct weigh
     }
 }
 
-/* `goes`: whether the root loses its last holder. */
-static void tree_weigh_root(struct index_txn *t, struct cache *cache, const struct digest *root, bool goes,
-                            struct weight *w)
+/* A node that goes no longer holds its children; those that nothing else holds go too, and so on: the list is gone
+ * through until nothing changes, since a node may lose its last holder after it was passed. */
+static void tree_settle(struct index_txn *t, struct cache *cache, struct tree *tree, struct weight *w)
 {
-    struct tree tree = {0};
     struct blob_row row;
 
-    memset(w, 0, sizeof(*w));
-    node_of(&tree, root)->goes = goes;
-    /* A node that goes no longer holds its children; those that nothing else holds go too, and so on: the list is gone
-     * through until nothing changes, since a node may lose its last holder after it was passed. */
     for (bool changed = true; changed;) {
         changed = false;
-        for (size_t i = 0; i < tree.count; i++) {
-            struct node *n = &tree.list[i];
+        for (size_t i = 0; i < tree->count; i++) {
+            struct node *n = &tree->list[i];
             if (n->done || !rows_get_blob(t, &n->digest, &row))
                 continue;
             if (!n->goes && (n->lost == 0 || rows_references(t, &n->digest) > n->lost))
                 continue;
+            bool leased = cache_is_in_use(cache, &n->digest);
+            w->leased = w->leased || leased;
+            if (leased && tree->spares)
+                continue;
             n->goes = n->done = true;
-            w->leased = w->leased || cache_is_in_use(cache, &n->digest);
             tree_add(w, &row);
             if (row.flags & BLOB_MANIFEST)
-                rows_each_child(t, &n->digest, lose_child, &tree);
+                rows_each_child(t, &n->digest, lose_child, tree);
             changed = true;
         }
     }
+}
+
+/* `goes`: whether the root loses its last holder. */
+static void tree_weigh_root(struct index_txn *t, struct cache *cache, const struct digest *root, bool goes,
+                            struct weight *w)
+{
+    struct tree tree = {.most = TREE_MAX};
+
+    memset(w, 0, sizeof(*w));
+    node_of(&tree, root)->goes = goes;
+    tree_settle(t, cache, &tree, w);
     for (size_t i = 0; i < tree.count; i++)
         w->shared = w->shared || (!tree.list[i].goes && tree.list[i].lost > 0);
     w->shared = w->shared || !goes;
@@ -142,6 +152,19 @@ void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, co
     size_t own = rows_pinned(t, repo, tag) ? 2 : 1;
 
     tree_weigh_root(t, cache, root, rows_references(t, root) <= own, w);
+}
+
+void tree_weigh_all(struct index_txn *t, struct cache *cache, const struct tree_root *roots, size_t count,
+                    struct weight *w)
+{
+    struct tree tree = {.most = SIZE_MAX, .spares = true};
+
+    memset(w, 0, sizeof(*w));
+    for (size_t i = 0; i < count; i++)
+        node_of(&tree, &roots[i].digest)->lost += roots[i].lost;
+    tree_settle(t, cache, &tree, w);
+    free(tree.list);
+    lookup_free(&tree.places);
 }
 
 struct policy_item tree_item(const struct digest *d, const struct blob_row *root, const struct weight *w)

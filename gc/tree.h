@@ -21,6 +21,14 @@ void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *r
 /* The same if one tag of the root went, and its other names stayed. */
 void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
                      const struct digest *root, struct weight *w);
+/* What would go with several manifests, however many, that each lose so many of their tags and pins; what is leased
+ * stays. */
+struct tree_root {
+    struct digest digest;
+    size_t lost;
+};
+void tree_weigh_all(struct index_txn *t, struct cache *cache, const struct tree_root *roots, size_t count,
+                    struct weight *w);
 /* The image as policies see it. */
 struct policy_item tree_item(const struct digest *d, const struct blob_row *root, const struct weight *w);
 

@@ -1,76 +1,88 @@
-/* What the removal of images would free: it is done, and rolled back. */
+/* What the removal of images would free. The index is only read, so that pulls need not wait for the answer. */
 #include "gc/gc_private.h"
 
 #include "base/assert.h"
 #include "gc/refs.h"
 #include "gc/tree.h"
-#include "cache/parts.h"
 
 #include <string.h>
 
+enum { WEIGHED_AT_ONCE = 64 }; /* images: an old view of the index keeps its pages from being used again */
+
 struct would {
+    struct cache *cache;
     struct gc_report *report;
     const struct gc_name *names;
-    size_t count;
-    struct eviction go;
+    size_t count, from;
+    const struct gc_name **each; /* once */
+    size_t each_count;
+    struct weight all;
 };
 
-static bool would_drop(struct index_txn *t, struct would *w, const struct gc_name *name, struct err *err)
+static int would_compare(const void *a, const void *b)
 {
-    uint64_t repo = rows_repo_id(t, name->repo);
-    struct tag_row row;
+    const struct gc_name *x = *(const struct gc_name *const *)a, *y = *(const struct gc_name *const *)b;
+    int by_repo = strcmp(x->repo, y->repo);
 
-    if (!rows_get_tag(t, repo, name->tag, &row))
-        return true;
-    return (!rows_pinned(t, repo, name->tag) || rows_pin(t, repo, name->tag, false, err)) &&
-           rows_drop_tag(t, repo, name->tag, err) && refs_drop(t, &w->go, &row.digest, err);
+    return by_repo ? by_repo : strcmp(x->tag, y->tag);
 }
 
-static bool would_drop_all(struct index_txn *t, void *arg, struct err *err)
+static void would_list(struct would *w)
+{
+    w->each = xcalloc(w->count + 1, sizeof(const struct gc_name *));
+    for (size_t i = 0; i < w->count; i++)
+        w->each[i] = &w->names[i];
+    qsort(w->each, w->count, sizeof(const struct gc_name *), would_compare);
+    for (size_t i = 0; i < w->count; i++)
+        if (i == 0 || would_compare(&w->each[i], &w->each[w->each_count - 1]) != 0)
+            w->each[w->each_count++] = w->each[i];
+}
+
+/* All of them together. */
+static void would_weigh_all(struct index_txn *t, void *arg)
 {
     struct would *w = arg;
+    struct tree_root *roots = xcalloc(w->each_count + 1, sizeof(*roots));
+    struct tag_row row;
+    size_t n = 0;
 
-    w->go.removed.count = 0;
-    w->go.removed.bytes = 0;
-    for (size_t i = 0; i < w->count; i++)
-        if (!would_drop(t, w, &w->names[i], err))
-            return false;
-    return err_set(err, ERR_CANCELLED, "dry run"); /* so that it is rolled back */
+    for (size_t i = 0; i < w->each_count; i++) {
+        uint64_t repo = rows_repo_id(t, w->each[i]->repo);
+        if (rows_get_tag(t, repo, w->each[i]->tag, &row))
+            roots[n++] = (struct tree_root){row.digest, rows_pinned(t, repo, w->each[i]->tag) ? 2 : 1};
+    }
+    tree_weigh_all(t, w->cache, roots, n, &w->all);
+    free(roots);
 }
 
 /* Each of them alone, the others staying. */
-static void would_weigh(struct index_txn *t, void *arg)
+static void would_weigh_some(struct index_txn *t, void *arg)
 {
     struct would *w = arg;
     struct weight weight;
     struct tag_row row;
     char text[REF_TEXT_MAX];
 
-    for (size_t i = 0; i < w->count; i++) {
+    for (size_t i = w->from; i < MIN(w->from + WEIGHED_AT_ONCE, w->count); i++) {
         uint64_t repo = rows_repo_id(t, w->names[i].repo);
         if (!rows_get_tag(t, repo, w->names[i].tag, &row) || !refs_name(t, repo, w->names[i].tag, text))
             continue;
-        tree_weigh_name(t, w->go.cache, repo, w->names[i].tag, &row.digest, &weight);
+        tree_weigh_name(t, w->cache, repo, w->names[i].tag, &row.digest, &weight);
         gc_report_add(w->report, text, false, "asked for", weight.bytes);
     }
 }
 
-bool gc_would_remove(struct gc *gc, const struct gc_name *names, size_t count, struct gc_report *report,
-                     struct err *err)
+void gc_would_remove(struct gc *gc, const struct gc_name *names, size_t count, struct gc_report *report)
 {
-    struct would w = {report, names, count, {.cache = gc->cache, .cutoff = INT64_MAX, .entries = SIZE_MAX}};
-    struct err own = {0};
+    struct would w = {gc->cache, report, names, count, .each = NULL};
 
     OFF_LOOPS;
     memset(report, 0, sizeof(*report));
-    cache_read(gc->cache, would_weigh, &w);
-    pthread_mutex_lock(&gc->collecting);
-    bool ok = index_write_wait(cache_index(gc->cache), would_drop_all, &w, &own) || own.code == ERR_CANCELLED;
-    pthread_mutex_unlock(&gc->collecting);
-    report->freed_bytes = w.go.removed.bytes;
-    report->freed_blobs = (int64_t)w.go.removed.count;
-    free(w.go.removed.list);
-    if (!ok)
-        *err = own;
-    return ok;
+    would_list(&w);
+    for (; w.from < w.count; w.from += WEIGHED_AT_ONCE)
+        cache_read(gc->cache, would_weigh_some, &w);
+    cache_read(gc->cache, would_weigh_all, &w);
+    report->freed_bytes = w.all.bytes;
+    report->freed_blobs = (int64_t)w.all.blobs;
+    free(w.each);
 }

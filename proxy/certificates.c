@@ -1,32 +1,49 @@
 /* Our own certificates, and clients' handshakes under them: when they end, for the metrics and `status`. */
 #include "proxy/private.h"
 
+#include "base/clock.h"
 #include "base/visible.h"
 #include "proxy/intercept/ca.h"
 
+#include <string.h>
+
 static const char AUTHORITY[] = "intercept.ca";
+
+/* Under the lock. */
+static struct certificate_end *note_end(struct certificates *all, const struct certificates *before, const char *name,
+                                        int64_t ends_s)
+{
+    struct certificate_end *end = &all->list[all->count++];
+
+    *end = (struct certificate_end){.ends_s = ends_s, .noted_s = clock_now_s()};
+    snprintf(end->name, sizeof(end->name), "%s", name);
+    for (int i = 0; i < before->count; i++)
+        if (before->list[i].ends_s == ends_s && strcmp(before->list[i].name, end->name) == 0)
+            end->noted_s = before->list[i].noted_s;
+    return end;
+}
 
 /* Listeners come and go on the main thread; others read what it has noted. */
 void certificates_note(struct proxy *p)
 {
-    struct certificates *all = &p->certificates;
+    struct certificates *all = &p->certificates, before;
     struct ca *ca = atomic_load(&p->ca);
 
     pthread_mutex_lock(&all->lock);
+    before.count = all->count;
+    memcpy(before.list, all->list, sizeof(before.list));
     all->count = 0;
     for (int i = 0; i < p->place_count; i++) {
         struct http_tls *tls = p->places[i].tls;
+        const char *why;
         if (!tls || http_tls_expires_s(tls) <= 0)
             continue;
-        struct certificate_end *end = &all->list[all->count++];
-        snprintf(end->name, sizeof(end->name), "%s", http_tls_name(tls));
-        end->ends_s = http_tls_expires_s(tls);
+        struct certificate_end *end = note_end(all, &before, http_tls_name(tls), http_tls_expires_s(tls));
+        end->failed_s = http_tls_failed_s(tls, &why);
+        snprintf(end->why, sizeof(end->why), "%s", why);
     }
-    if (ca) {
-        struct certificate_end *end = &all->list[all->count++];
-        snprintf(end->name, sizeof(end->name), "%s", AUTHORITY);
-        end->ends_s = ca_ends_s(ca);
-    }
+    if (ca)
+        note_end(all, &before, AUTHORITY, ca_ends_s(ca));
     pthread_mutex_unlock(&all->lock);
 }
 

@@ -1,4 +1,5 @@
-/* What is wrong, put together from those who know: the cache's ingests and index, upstreams, listeners. None of it
+/* What is wrong, put together from those who know: the cache's ingests and index, upstreams, listeners,
+ * the last reload. None of it
  * makes every pull fail: what is cached is served, and what is not kept is passed on. So `/readyz` stays 200. */
 #include "proxy/private.h"
 
@@ -81,18 +82,30 @@ static void health_of_upstreams(struct health_visit *v)
 
 /* ---- our own certificates ---- */
 
-static void health_of_certificate(struct health_visit *v, const struct certificate_end *end)
+static void health_of_end(struct health_visit *v, const struct certificate_end *end)
 {
-    int64_t left = end->ends_s - clock_now_s(), days = left / (24 * 3600);
-    struct problem problem = {PROBLEM_CERTIFICATE, end->name, "", 0};
+    int64_t left = end->ends_s - clock_now_s(), hours = left / 3600;
+    struct problem problem = {PROBLEM_CERTIFICATE, end->name, "", end->ends_s};
 
     if (left > CERTIFICATE_SOON_S)
         return;
     if (left > 0)
-        snprintf(problem.why, sizeof(problem.why), "it ends in %lld days", (long long)days);
+        snprintf(problem.why, sizeof(problem.why), "it ends in %lld days and %lld hours", (long long)hours / 24,
+                 (long long)hours % 24);
     else
         snprintf(problem.why, sizeof(problem.why), "it has ended: clients refuse it");
-    problem.since_s = left > 0 ? 0 : end->ends_s;
+    if (left > 0)
+        problem.since_s = MAX(end->ends_s - CERTIFICATE_SOON_S, end->noted_s);
+    v->fn(v->arg, &problem);
+}
+
+static void health_of_files(struct health_visit *v, const struct certificate_end *end)
+{
+    struct problem problem = {PROBLEM_CERTIFICATE_FILES, end->name, "", end->failed_s};
+
+    if (end->failed_s <= 0)
+        return;
+    snprintf(problem.why, sizeof(problem.why), "%s; the last certificate stays in use", end->why);
     v->fn(v->arg, &problem);
 }
 
@@ -105,15 +118,24 @@ static void health_of_certificates(struct health_visit *v)
     int count = all->count;
     memcpy(list, all->list, sizeof(list));
     pthread_mutex_unlock(&all->lock);
-    for (int i = 0; i < count; i++)
-        health_of_certificate(v, &list[i]);
+    for (int i = 0; i < count; i++) {
+        health_of_end(v, &list[i]);
+        health_of_files(v, &list[i]);
+    }
+}
+
+/* ---- the configuration ---- */
+
+static void health_of_reload(struct health_visit *v)
+{
+    reload_each_problem(v->p, v->fn, v->arg);
 }
 
 /* ---- all ---- */
 
 /* Each knows one kind of thing. */
 static void (*const HEALTH[])(struct health_visit *v) = {health_of_disk, health_of_index, health_of_upstreams,
-                                                         health_of_certificates};
+                                                         health_of_certificates, health_of_reload};
 
 void health_each(void *proxy, void (*fn)(void *arg, const struct problem *problem), void *arg)
 {

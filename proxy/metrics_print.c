@@ -58,8 +58,10 @@ static void add_site(struct figures *f, const struct site *s, bool old)
         sum->ratelimit_remaining = st.ratelimit_remaining;
         sum->ratelimit_limit = st.ratelimit_limit;
     }
-    if (st.requests > 0)
-        sum->up = st.up && (f->asked++ == 0 || sum->up);
+    if (st.requests > 0) {
+        sum->up = st.up && (f->asked == 0 || sum->up);
+        f->asked++;
+    }
     sum->limited_ms = MAX(sum->limited_ms, st.limited_ms);
     f->sites++;
 }

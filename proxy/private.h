@@ -4,8 +4,8 @@
  * down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what they do;
  * server.c runs it.
  *
- *     limits.c, record.c, health.c ◀ metrics.c ◀ metrics_print.c; listeners.c, watchdog.c, dump.c ◀ retired.c ◀
- *     reload.c ◀ hand_out.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c, metrics.c, listeners.c, watchdog.c, dump.c ◀ retired.c ◀ reload.c ◀ health.c ◀
+ *     metrics_print.c ◀ hand_out.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): hand_out.c.
  */
@@ -64,7 +64,9 @@ struct certificates {
     pthread_mutex_t lock;
     struct certificate_end {
         char name[128];
-        int64_t ends_s; /* since 1970 */
+        int64_t ends_s, noted_s; /* since 1970; of the second, when it was first seen */
+        int64_t failed_s;        /* since when its changed files cannot be used; 0: they can */
+        char why[200];
     } list[LISTENERS_MAX + 1];
     int count;
 };
@@ -198,6 +200,8 @@ void reload_look(struct server *s);
 bool reload_ask(void *proxy, json_t **result, struct err *err);
 json_t *reload_describe(void *proxy);
 json_t *reload_compare(void *proxy, struct err *err);
+/* Whether the last configuration was refused, as a problem about its file. Any thread. */
+void reload_each_problem(struct proxy *p, void (*fn)(void *arg, const struct problem *problem), void *arg);
 /* Its metrics. Any thread. */
 void reload_print(const struct proxy *p, struct buf *out);
 

@@ -42,8 +42,8 @@ struct reloads {
     /* shared, under lock; the main thread alone changes it */
     pthread_mutex_t lock;
     pthread_cond_t answered;
-    const struct config *config; /* in use */
-    int64_t tried_s, good_s;
+    const struct config *config;        /* in use */
+    int64_t tried_s, good_s, refused_s; /* since when each was refused */
     bool good;
     char why[ERR_MSG_MAX]; /* of a refusal */
     json_t *restart;       /* keys */
@@ -264,9 +264,9 @@ static struct config *reload_prepare(struct reloads *r, struct listeners_change 
     if (ok && (!ca || ca_reload(ca, err)))
         return c;
     record_open(p, r->config, NULL); /* it may have been renamed, to be rotated */
-    if (!ca)                         /* no loop has it yet; the next configuration may name another */
-        ca_free(atomic_exchange(&p->ca, NULL));
     listeners_drop(change);
+    if (!ca) /* no loop has it yet; the next configuration may name another, or other hosts */
+        ca_drop(atomic_exchange(&p->ca, NULL));
     config_unref(c);
     return NULL;
 }
@@ -308,8 +308,10 @@ static void note_refused(struct reloads *r, const struct err *err)
 {
     log_error("the configuration is not reloaded, and the last one stays in use: %s", err->msg);
     pthread_mutex_lock(&r->lock);
-    r->good = false;
     r->tried_s = clock_now_s();
+    if (r->good)
+        r->refused_s = r->tried_s;
+    r->good = false;
     snprintf(r->why, sizeof(r->why), "%s", err->msg);
     pthread_mutex_unlock(&r->lock);
 }
@@ -457,6 +459,22 @@ json_t *reload_compare(void *proxy, struct err *err)
     config_unref(fresh);
     config_unref(c);
     return j;
+}
+
+void reload_each_problem(struct proxy *p, void (*fn)(void *arg, const struct problem *problem), void *arg)
+{
+    struct reloads *r = p->reloads;
+    const struct config *c = take_config(r);
+    struct problem problem = {PROBLEM_RELOAD, c->file ? c->file : "the configuration", "", 0};
+
+    pthread_mutex_lock(&r->lock);
+    bool good = r->good;
+    problem.since_s = r->refused_s;
+    snprintf(problem.why, sizeof(problem.why), "%.250s; the last one stays in use", r->why);
+    pthread_mutex_unlock(&r->lock);
+    if (!good)
+        fn(arg, &problem);
+    config_unref(c);
 }
 
 void reload_print(const struct proxy *p, struct buf *out)

@@ -130,14 +130,14 @@ void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
 /* How a repository proved to contain a blob: by its bytes, by its registry's answer to HEAD, or by a manifest that
- * names it. */
-enum proof { PROOF_BYTES = 'b', PROOF_HEAD = 'w', PROOF_NAMED = 'n' };
+ * names it. PROOF_DELETED: a manifest names it, but it was deleted there since. */
+enum proof { PROOF_BYTES = 'b', PROOF_HEAD = 'w', PROOF_NAMED = 'n', PROOF_DELETED = 'd' };
 /* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here.
  */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err);
-/* The registry has deleted it from the repository, which has to prove again that it contains it; unless another
- * manifest there names it. */
+/* The registry has deleted it from the repository, which has to prove again that it contains it, whatever manifests
+ * there name it: a registry answers 404 then, as long as it is not pushed again. */
 bool rows_unlink(struct index_txn *t, uint64_t repo, const struct digest *d, struct err *err);
 /* Whether some repository of this registry has sent its bytes: then the registry's answers about its others count, too.
  */

@@ -1,6 +1,6 @@
-/* Which repositories have proved to contain a blob. One row for a repository and a
- * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the
- * manifest is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or something holds it.
+/* Which repositories have proved to contain a blob. One row for a repository and a digest, however many manifests hold
+ * the blob: whatever a manifest names is linked to each repository that the manifest is linked to, when either comes
+ * (PROOF_NAMED, PROOF_DELETED). A link exists while its blob is stored or something holds it.
  */
 #include "cache/index/rows.h"
 
@@ -21,7 +21,7 @@ static enum proof proof_of(const struct slice *v)
 {
     uint8_t how = v->len == LINK_VALUE_LEN ? ((const uint8_t *)v->data)[8] : PROOF_HEAD;
 
-    return how == PROOF_BYTES || how == PROOF_NAMED ? (enum proof)how : PROOF_HEAD;
+    return how == PROOF_BYTES || how == PROOF_NAMED || how == PROOF_DELETED ? (enum proof)how : PROOF_HEAD;
 }
 
 static int strength(enum proof p)
@@ -186,7 +186,8 @@ bool rows_drop_links(struct index_txn *t, const struct digest *d, struct err *er
 
     while (next_links(t, &l))
         for (size_t i = 0; i < l.count; i++)
-            if (held ? !write_link(t, l.list[i].repo, d, PROOF_NAMED, l.list[i].when, err)
+            if (held ? l.list[i].proof != PROOF_DELETED &&
+                           !write_link(t, l.list[i].repo, d, PROOF_NAMED, l.list[i].when, err)
                      : !txn_del(t, TABLE_LINK, key, link_key(key, l.list[i].repo, d), NULL, 0, NULL, err))
                 return false;
     return true;
@@ -213,10 +214,14 @@ bool rows_unlink(struct index_txn *t, uint64_t repo, const struct digest *d, str
 {
     struct still_named n = {t, repo, d, false};
     uint8_t key[LINK_LEN_MAX];
+    struct slice v;
 
+    if (!txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
+        return true;
+    int64_t when = v.len == LINK_VALUE_LEN ? get_le64(v.data) : 0;
     rows_each_holder(t, d, look_at_linked_namer, &n);
-    return n.found || !txn_has(t, TABLE_LINK, key, link_key(key, repo, d)) ||
-           txn_del(t, TABLE_LINK, key, link_key(key, repo, d), NULL, 0, NULL, err);
+    return n.found ? write_link(t, repo, d, PROOF_DELETED, when, err)
+                   : txn_del(t, TABLE_LINK, key, link_key(key, repo, d), NULL, 0, NULL, err);
 }
 
 /* ---- questions ---- */
@@ -271,7 +276,7 @@ bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
     struct blob_row row;
     struct slice v;
 
-    if (repo == 0 || !txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
+    if (repo == 0 || !txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL) || proof_of(&v) == PROOF_DELETED)
         return false;
     const struct slice link = v;
     return !rows_get_blob(t, d, &row) || !(row.flags & BLOB_PRIVATE) || opens_private(t, repo, d, &link);

@@ -2,6 +2,8 @@
  * Kubernetes manifests. */
 #include "cli/images/private.h"
 
+#include "base/yaml_bounds.h"
+
 #include <string.h>
 
 enum {
@@ -105,42 +107,6 @@ static bool walk_not_yaml(struct image_walk *w, const yaml_parser_t *parser, con
                    strstr(text, "{{") ? " (a template? render it first)" : "");
 }
 
-static bool has_anchor(const yaml_event_t *e)
-{
-    return (e->type == YAML_SCALAR_EVENT && e->data.scalar.anchor) ||
-           (e->type == YAML_SEQUENCE_START_EVENT && e->data.sequence_start.anchor) ||
-           (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.anchor);
-}
-
-/* Counts events before a document is built: a node takes many times the memory of its text. */
-static bool walk_check_events(struct image_walk *w, const char *text, size_t len)
-{
-    yaml_parser_t parser;
-    yaml_event_t event;
-    int count = 0, depth = 0, anchors = 0;
-    bool ok = true, more = true;
-
-    if (!yaml_parser_initialize(&parser))
-        return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    while (ok && more) {
-        if (!yaml_parser_parse(&parser, &event)) {
-            ok = walk_not_yaml(w, &parser, text);
-            break;
-        }
-        depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
-        depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
-        anchors = event.type == YAML_DOCUMENT_START_EVENT ? 0 : anchors + has_anchor(&event);
-        if (depth > IMAGE_LIST_DEPTH_MAX || ++count > EVENTS_MAX || anchors > ANCHORS_MAX)
-            ok = err_set(w->err, ERR_TOO_LARGE, "%s: line %zu: nested too deep, or too large", w->file,
-                         event.start_mark.line + 1);
-        more = event.type != YAML_STREAM_END_EVENT;
-        yaml_event_delete(&event);
-    }
-    yaml_parser_delete(&parser);
-    return ok;
-}
-
 /* Beyond the bound merged keys are not found: this must be an error, not a missing image. */
 static bool walk_is_whole(struct image_walk *w)
 {
@@ -150,17 +116,18 @@ static bool walk_is_whole(struct image_walk *w)
 bool walk_documents(struct image_walk *w, const char *text, size_t len,
                     bool (*fn)(struct image_walk *w, yaml_node_t *root))
 {
+    static const struct yaml_bounds bounds = {IMAGE_LIST_DEPTH_MAX, ANCHORS_MAX, EVENTS_MAX};
     yaml_parser_t parser;
     bool ok = true, more = true;
 
-    if (!walk_check_events(w, text, len))
-        return false;
+    if (!yaml_is_bounded(text, len, &bounds, w->err))
+        return err_wrap(w->err, "%s", w->file);
     if (!yaml_parser_initialize(&parser))
         return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_load(&parser, &w->doc)) {
-            ok = walk_not_yaml(w, &parser, text); /* an undefined alias: walk_check_events() does not detect it */
+            ok = walk_not_yaml(w, &parser, text);
             break;
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);

@@ -3,13 +3,14 @@
 #include "cli/setup/engines.h"
 
 #include "base/array.h"
+#include "base/yaml_bounds.h"
 
 #include <jansson.h>
 #include <stdint.h>
 #include <string.h>
 #include <yaml.h>
 
-enum { YAML_DEPTH_MAX = 32 };
+enum { YAML_DEPTH_MAX = 32, YAML_ANCHORS_MAX = 1000, YAML_NODES_MAX = 1 << 20 };
 
 struct rancher_insert {
     size_t at;
@@ -31,9 +32,12 @@ struct rancher {
 
 static bool yaml_load(yaml_document_t *doc, const char *data, size_t len, struct err *err)
 {
+    static const struct yaml_bounds bounds = {YAML_DEPTH_MAX, YAML_ANCHORS_MAX, YAML_NODES_MAX};
     yaml_parser_t parser;
     bool ok;
 
+    if (!yaml_is_bounded(data, len, &bounds, err))
+        return false;
     if (!yaml_parser_initialize(&parser))
         abort();
     yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
@@ -45,29 +49,54 @@ static bool yaml_load(yaml_document_t *doc, const char *data, size_t len, struct
     return ok;
 }
 
-/* The same in JSON; *plain becomes false if it has what that cannot say, or engines refuse: a key twice, a list as
- * key. */
-static json_t *yaml_to_json(yaml_document_t *doc, const yaml_node_t *n, int depth, bool *plain)
+/* `plain` becomes false if it has what JSON cannot say, or engines refuse: a key twice, a list as key; or if aliases
+ * expand it to more than YAML_NODES_MAX. */
+struct yaml_plain {
+    yaml_document_t *doc;
+    int nodes;
+    bool plain;
+};
+
+static json_t *yaml_to_json(struct yaml_plain *y, int index, int depth);
+
+static void yaml_mapping_to_json(struct yaml_plain *y, const yaml_node_t *n, json_t *j, int depth)
 {
+    for (yaml_node_pair_t *p = n->data.mapping.pairs.start; y->plain && p < n->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(y->doc, p->key);
+        const char *name = key && key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : NULL;
+        y->plain = name && strlen(name) == key->data.scalar.length && !json_object_get(j, name);
+        if (y->plain)
+            json_object_set_new(j, name, yaml_to_json(y, p->value, depth + 1));
+    }
+}
+
+static json_t *yaml_to_json(struct yaml_plain *y, int index, int depth)
+{
+    const yaml_node_t *n = yaml_document_get_node(y->doc, index);
     json_t *j = NULL;
 
-    if (n && n->type == YAML_SCALAR_NODE)
+    if (++y->nodes <= YAML_NODES_MAX && n && n->type == YAML_SCALAR_NODE)
         j = json_stringn((const char *)n->data.scalar.value, n->data.scalar.length);
-    else if (n && depth < YAML_DEPTH_MAX)
+    else if (y->nodes <= YAML_NODES_MAX && n && depth < YAML_DEPTH_MAX)
         j = n->type == YAML_SEQUENCE_NODE ? json_array() : json_object();
-    *plain = *plain && j;
+    y->plain = y->plain && j;
     if (json_is_array(j))
-        for (yaml_node_item_t *i = n->data.sequence.items.start; *plain && i < n->data.sequence.items.top; i++)
-            json_array_append_new(j, yaml_to_json(doc, yaml_document_get_node(doc, *i), depth + 1, plain));
-    for (yaml_node_pair_t *p = json_is_object(j) ? n->data.mapping.pairs.start : NULL;
-         p && *plain && p < n->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = yaml_document_get_node(doc, p->key);
-        const char *name = key && key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : NULL;
-        *plain = name && strlen(name) == key->data.scalar.length && !json_object_get(j, name);
-        if (*plain)
-            json_object_set_new(j, name, yaml_to_json(doc, yaml_document_get_node(doc, p->value), depth + 1, plain));
-    }
+        for (yaml_node_item_t *i = n->data.sequence.items.start; y->plain && i < n->data.sequence.items.top; i++)
+            json_array_append_new(j, yaml_to_json(y, *i, depth + 1));
+    if (json_is_object(j))
+        yaml_mapping_to_json(y, n, j, depth);
     return j;
+}
+
+/* NULL: it is not plain. A new reference. */
+static json_t *yaml_root_to_json(yaml_document_t *doc)
+{
+    struct yaml_plain y = {.doc = doc, .plain = true};
+    json_t *j = yaml_to_json(&y, 1, 0);
+
+    if (!y.plain)
+        json_decref(j);
+    return y.plain ? j : NULL;
 }
 
 /* The pair of a key; NULL: it is not there. */
@@ -280,9 +309,8 @@ static bool rancher_verify(const struct rancher *r, const struct buf *out)
 
     if (!yaml_load(&doc, out->data, out->len, NULL))
         return false;
-    bool plain = true;
-    json_t *got = yaml_to_json(&doc, yaml_document_get_root_node(&doc), 0, &plain);
-    bool same = plain && json_equal(got, r->want);
+    json_t *got = yaml_root_to_json(&doc);
+    bool same = got && json_equal(got, r->want);
     json_decref(got);
     yaml_document_delete(&doc);
     return same;
@@ -296,10 +324,10 @@ static bool rancher_edit(struct rancher *r, struct setup_view *v, const struct s
     if (root && (root->type != YAML_MAPPING_NODE || root->data.mapping.style == YAML_FLOW_MAPPING_STYLE))
         return err_set(err, ERR_UNSUPPORTED, "line %zu is not understood: write `mirrors:` in a line of its own",
                        root->start_mark.line + 1);
-    bool plain = true;
-    r->want = root ? yaml_to_json(&r->doc, root, 0, &plain) : json_object();
-    if (!plain)
-        return err_set(err, ERR_UNSUPPORTED, "it has a key twice, or keys that are no texts; nothing was changed");
+    r->want = root ? yaml_root_to_json(&r->doc) : json_object();
+    if (!r->want)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "it has a key twice, keys that are no texts, or too many aliases; nothing was changed");
     if (!rancher_plan_mirrors(r, v, t, err) || (t->certificate && !rancher_plan_certificate(r, v, t, err)))
         return false;
     if (r->count == 0)

@@ -87,7 +87,6 @@ static void rm_dry(struct admin_job *job)
     bool pinned = json_is_true(json_object_get(job->input, "pinned"));
     struct change_named *list = take_names(job, pinned ? GC_UNPIN : GC_REMOVE, &count);
     struct gc_report report;
-    struct err err = {0};
 
     if (!list)
         return;
@@ -97,16 +96,13 @@ static void rm_dry(struct admin_job *job)
         names[i] = (struct gc_name){list[i].name, list[i].tag};
         json_array_append_new(removed, json_string(list[i].text));
     }
-    bool ok = gc_would_remove(job->admin->puller.gc, names, count, &report, &err);
+    gc_would_remove(job->admin->puller.gc, names, count, &report);
     for (size_t i = 0; i < report.count; i++)
         json_array_append_new(images, json_pack("{s:s, s:I}", "reference", report.images[i].reference, "freed_bytes",
                                                 (json_int_t)report.images[i].bytes));
-    if (ok)
-        job->answer =
-            json_pack("{s:O, s:O, s:I, s:I, s:b}", "removed", removed, "images", images, "freed_bytes",
-                      (json_int_t)report.freed_bytes, "freed_blobs", (json_int_t)report.freed_blobs, "dry_run", 1);
-    else
-        admin_error(job, admin_status_of(&err), "%s", err.msg);
+    job->answer =
+        json_pack("{s:O, s:O, s:I, s:I, s:b}", "removed", removed, "images", images, "freed_bytes",
+                  (json_int_t)report.freed_bytes, "freed_blobs", (json_int_t)report.freed_blobs, "dry_run", 1);
     gc_report_free(&report);
     json_decref(removed);
     json_decref(images);

@@ -35,6 +35,8 @@ struct http_tls {
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
     int64_t warned_s;     /* when the log last warned of its end */
+    int64_t failed_s;     /* since when changed files cannot be used; 0: they can */
+    struct err fault;     /* why */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     SSL_CTX *ctx;
@@ -173,17 +175,26 @@ void http_tls_look(struct http_tls *t, bool now)
         return;
     uint64_t stamp = tls_files_stamp(&t->files);
     bool settled = stamp == t->seen;
-    struct err err;
+    struct err err = {0};
     t->seen = stamp;
     warn_of_end(t);
     if (stamp == t->stamp || (!settled && !now))
         return;
     t->stamp = stamp;
-    if (load(t, &err))
+    if (load(t, &err)) {
+        t->failed_s = 0;
         log_info("TLS on %s: certificate and key are loaded again", t->name);
-    else
-        log_error("TLS on %s: the changed files cannot be used, the last certificate stays in use: %s", t->name,
-                  err.msg);
+        return;
+    }
+    t->failed_s = t->failed_s > 0 ? t->failed_s : clock_now_s();
+    t->fault = err;
+    log_error("TLS on %s: the changed files cannot be used, the last certificate stays in use: %s", t->name, err.msg);
+}
+
+int64_t http_tls_failed_s(const struct http_tls *t, const char **why)
+{
+    *why = t->fault.msg;
+    return t->failed_s;
 }
 
 int64_t http_tls_expires_s(struct http_tls *t)

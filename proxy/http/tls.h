@@ -28,6 +28,8 @@ const char *http_tls_host(const struct ssl_st *ssl);
 /* Loads the files again if they have changed and are no longer being written: once a second or so, or with `now`
  * (SIGHUP) at once. Blocks on the disk. */
 void http_tls_look(struct http_tls *t, bool now);
+/* Since when (seconds since 1970) its changed files cannot be used, and *why, which is borrowed; 0: they can. */
+int64_t http_tls_failed_s(const struct http_tls *t, const char **why);
 /* Seconds since 1970 at which the certificate in use ends; 0: there is none of its own. Any thread. */
 int64_t http_tls_expires_s(struct http_tls *t);
 /* The listener's, as it was given. */

@@ -9,10 +9,12 @@
 #include "proxy/http/tls.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { REMAKE_SHARE = 7 /* of a week: a day */, ENDS_SOON_S = 30 * 86400, DAY_S = 86400, HOST_MAX = 253 };
 
@@ -29,6 +31,7 @@ struct ca {
     char *cert, *key;
     struct authority_files files;
     EVP_PKEY *leaf_key;
+    bool made; /* its files, when it was opened */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     char **hosts; /* NULL-terminated */
@@ -252,6 +255,7 @@ bool ca_reload(struct ca *ca, struct err *err)
         return err_wrap(err, "interception");
     }
     log_authority(ca, a, made);
+    ca->made = ca->made || (made && !ca->authority);
     pthread_mutex_lock(&ca->lock);
     struct authority *old = ca->authority;
     ca->authority = a;
@@ -300,6 +304,14 @@ struct ca *ca_open(const struct authority_files *files, const char *const *hosts
         return ca;
     ca_free(ca);
     return NULL;
+}
+
+/* Its hosts are those of a configuration that was refused, and nobody has seen it. */
+void ca_drop(struct ca *ca)
+{
+    if (ca && ca->made && (unlink(ca->cert) != 0 || unlink(ca->key) != 0))
+        log_warn("interception: removing the authority %s, which is not used: %s", ca->cert, strerror(errno));
+    ca_free(ca);
 }
 
 void ca_free(struct ca *ca)

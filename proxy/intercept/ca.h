@@ -35,6 +35,8 @@ bool ca_speaks_for(struct ca *ca, const char *host);
 /* A server's context (proxy/http/tls.h) with a certificate for exactly this host; the reference is the caller's. NULL:
  * it does not speak for it. */
 struct ssl_ctx_st *ca_context(struct ca *ca, const char *host);
+/* Frees one that nobody has used yet, and removes its files if ca_open() has made them. NULL is allowed. */
+void ca_drop(struct ca *ca);
 /* After all connections. NULL is allowed. */
 void ca_free(struct ca *ca);
 

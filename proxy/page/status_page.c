@@ -28,6 +28,7 @@ struct page_listener {
     TAILQ_ENTRY(page_listener) entry;
     struct status_page *page;
     struct http_request *req;
+    bool is_behind; /* what it has is not what changes are told against: it is told all */
 };
 
 struct page_loop {
@@ -49,8 +50,10 @@ struct status_page {
     json_t *images;
     int private_images;
     int64_t images_ms; /* monotonic */
+    json_t *told;      /* what the listeners were told last */
     /* any thread */
     atomic_int listener_count;
+    atomic_bool all_wanted; /* some listener is behind */
     /* shared, under lock */
     pthread_mutex_t lock;
     struct history history;
@@ -88,8 +91,17 @@ static void page_look_at_images(struct status_page *p)
 struct page_delivery {
     struct page_loop *to;   /* or */
     struct page_wait *wait; /* one of the two */
-    struct body *text;
+    struct body *text;      /* to listeners: what has changed */
+    struct body *all;       /* to those that are behind; NULL: not made */
 };
+
+static void delivery_free(struct page_delivery *d)
+{
+    body_unref(d->text);
+    if (d->all)
+        body_unref(d->all);
+    free(d);
+}
 
 static void page_answer_wait(void *arg)
 {
@@ -103,8 +115,20 @@ static void page_answer_wait(void *arg)
         http_reply(req, 200, "application/json", d->text->data, d->text->len);
     }
     free(d->wait);
-    body_unref(d->text);
-    free(d);
+    delivery_free(d);
+}
+
+/* Who cannot take more now has missed something; all is made for it when it can again. */
+static void page_tell(struct page_listener *l, const struct page_delivery *d)
+{
+    const struct body *text = l->is_behind ? d->all : d->text;
+    bool has_room = http_stream_waiting(l->req) < UNREAD_MAX;
+
+    l->is_behind = !has_room || !text;
+    if (has_room && !text)
+        atomic_store(&l->page->all_wanted, true);
+    if (!l->is_behind)
+        http_stream_data(l->req, text->data, text->len); /* which may find that its client is gone */
 }
 
 static void page_tell_loop(void *arg)
@@ -114,19 +138,17 @@ static void page_tell_loop(void *arg)
 
     ON_LOOP(d->to->loop);
     for (l = TAILQ_FIRST(&d->to->listeners); l; l = next) {
-        next = TAILQ_NEXT(l, entry); /* writing may find that its client is gone */
-        if (http_stream_waiting(l->req) < UNREAD_MAX)
-            http_stream_data(l->req, d->text->data, d->text->len);
+        next = TAILQ_NEXT(l, entry);
+        page_tell(l, d);
     }
-    body_unref(d->text);
-    free(d);
+    delivery_free(d);
 }
 
-static void page_post(struct page_loop *to, struct page_wait *wait, struct body *text)
+static void page_post(struct page_loop *to, struct page_wait *wait, struct body *text, struct body *all)
 {
     struct page_delivery *d = xmalloc(sizeof(*d));
 
-    *d = (struct page_delivery){to, wait, body_ref(text)};
+    *d = (struct page_delivery){to, wait, body_ref(text), all ? body_ref(all) : NULL};
     loop_post(wait ? wait->loop : to->loop, wait ? page_answer_wait : page_tell_loop, d);
 }
 
@@ -152,20 +174,37 @@ static void page_answer_waits(struct status_page *p, struct page_waits *waits)
     while (!STAILQ_EMPTY(waits)) {
         struct page_wait *w = STAILQ_FIRST(waits);
         STAILQ_REMOVE_HEAD(waits, entry);
-        page_post(NULL, w, text);
+        page_post(NULL, w, text, NULL);
     }
     body_unref(text);
 }
 
+/* The members of `now` that are not as they were `before`: a new reference. Each is replaced as a whole. */
+static json_t *page_changes(const json_t *before, json_t *now)
+{
+    json_t *changes = json_object(), *value;
+    const char *key;
+
+    json_object_foreach(now, key, value)
+        if (!before || !json_equal(json_object_get(before, key), value))
+            json_object_set(changes, key, value);
+    return changes;
+}
+
 static void page_tell_listeners(struct status_page *p)
 {
-    json_t *j = page_figures(p);
-    struct body *text = text_of(j, "data: ", "\n\n");
+    bool is_all_wanted = atomic_exchange(&p->all_wanted, false);
+    json_t *j = page_figures(p), *changes = page_changes(p->told, j);
+    struct body *text = text_of(changes, "data: ", "\n\n"), *all = is_all_wanted ? text_of(j, "data: ", "\n\n") : NULL;
 
-    json_decref(j);
+    json_decref(changes);
+    json_decref(p->told);
+    p->told = j;
     for (int i = 0; i < p->loop_count; i++)
-        page_post(&p->loops[i], NULL, text);
+        page_post(&p->loops[i], NULL, text, all);
     body_unref(text);
+    if (all)
+        body_unref(all);
 }
 
 /* For all who wait by now; those who come meanwhile are answered in a round of their own. */
@@ -306,12 +345,12 @@ void status_page_answer_events(struct status_page *p, struct http_request *req)
         return;
     }
     struct page_listener *l = xcalloc(1, sizeof(*l));
-    l->page = p;
-    l->req = req;
+    *l = (struct page_listener){.page = p, .req = req, .is_behind = true};
     TAILQ_INSERT_TAIL(&of->listeners, l, entry);
     http_on_gone(req, listener_gone, l);
     http_stream(req, 200, "text/event-stream", -1, listener_can_take, l);
     http_stream_data(req, first, sizeof(first) - 1);
+    atomic_store(&p->all_wanted, true);
 }
 
 void status_page_end_events_of(struct status_page *p, struct loop *loop, const void *listener)
@@ -404,6 +443,7 @@ void status_page_free(struct status_page *p)
         return;
     status_page_stop(p);
     json_decref(p->images);
+    json_decref(p->told);
     pthread_mutex_destroy(&p->lock);
     free(p->policy);
     free(p);

@@ -4,10 +4,11 @@
  *                                              ├─▶ one admin worker makes the text ─▶ posted to each loop that waits
  *     main, each second, while pages are open ─┘
  *
- * The text is made once for all who ask at the same time, its list of images once in ten seconds. Nothing
+ * The text is made once for all who ask at the same time, its list of images once in ten seconds. An event has the
+ * members that have changed since the last one; the first one that a page gets has all but the images. Nothing
  * on it is secret from who may send requests to its listener: private repositories are counted, not named, and of
  * registries there is no identity. Bounded: PAGE_EVENTS_MAX pages that listen, PAGE_WAITS_MAX requests that wait, and a
- * page that does not read gets no further events.
+ * page that does not read gets no further events, and all once it reads again.
  */
 #ifndef ENTREPOT_PROXY_PAGE_STATUS_PAGE_H
 #define ENTREPOT_PROXY_PAGE_STATUS_PAGE_H

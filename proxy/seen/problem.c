@@ -14,6 +14,8 @@ static const struct {
     [PROBLEM_RATE_LIMITED] = {"rate_limited", "its rate limit is used up"},
     [PROBLEM_CREDENTIALS] = {"credentials_refused", "it refuses the configured credentials"},
     [PROBLEM_CERTIFICATE] = {"certificate_expiring", "its certificate ends soon"},
+    [PROBLEM_CERTIFICATE_FILES] = {"certificate_unusable", "its changed certificate cannot be used"},
+    [PROBLEM_RELOAD] = {"reload_refused", "its reload was refused"},
 };
 
 const char *problem_name(enum problem_kind kind)

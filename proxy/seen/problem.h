@@ -14,12 +14,14 @@ enum problem_kind {
     PROBLEM_RATE_LIMITED,
     PROBLEM_CREDENTIALS,
     PROBLEM_CERTIFICATE,
+    PROBLEM_CERTIFICATE_FILES,
+    PROBLEM_RELOAD,
     PROBLEM_KINDS,
 };
 
 struct problem {
     enum problem_kind kind;
-    const char *about; /* what it is wrong with: a registry, a folder, a listener; borrowed */
+    const char *about; /* what it is wrong with: a registry, a folder, a listener, a file; borrowed */
     char why[320];
     int64_t since_s; /* seconds since 1970; 0: not known */
 };

@@ -8,9 +8,8 @@ need openssl skopeo docker-registry
 rounds=${ROUNDS:-5}
 mib=${MIB:-256}     # of the layer that is pushed
 layers=${LAYERS:-6} # of the image, of 32 MiB
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=reg.test \
-    -addext subjectAltName=IP:127.0.0.1,DNS:reg.test -keyout "$W/key.pem" -out "$W/cert.pem" 2>/dev/null
-REGISTRY_PORT=$(free_port) PORT=$(free_port) TLS=$(free_port) DOOR=$(free_port)
+certificate reg.test IP:127.0.0.1,DNS:reg.test
+REGISTRY_PORT=$(free_port) DOOR=$(free_port)
 cat >"$W/registry.yml" <<YML
 version: 0.1
 log: {level: error, accesslog: {disabled: true}}
@@ -21,20 +20,10 @@ docker-registry serve "$W/registry.yml" >>"$W/registry.log" 2>&1 &
 REGISTRY_PID=$!
 PIDS+=($REGISTRY_PID)
 wait_for 20 curl -skf "https://127.0.0.1:$REGISTRY_PORT/v2/" || fail "the registry does not start"
-cat >"$W/config.yaml" <<YAML
-listen:
-  - address: 127.0.0.1:$PORT
-  - address: 127.0.0.1:$TLS
-    tls: {cert: $W/cert.pem, key: $W/key.pem}
-admin: {socket: $W/admin.sock}
-cache: {path: $W/cache, min_free: 0B}
-intercept: {address: 127.0.0.1:$DOOR, ca: {cert: $W/ca.crt, key: $W/ca.key}, hosts: [reg.test]}
+configure "intercept: {address: '127.0.0.1:$DOOR', ca: {cert: $W/ca.crt, key: $W/ca.key}, hosts: [reg.test]}
 upstreams:
-  - {name: reg.test, endpoints: ["https://127.0.0.1:$REGISTRY_PORT"], ca: $W/cert.pem}
-YAML
+  - {name: reg.test, endpoints: ['https://127.0.0.1:$REGISTRY_PORT'], ca: $W/cert.pem}"
 
-# Content that does not compress, so that engines have no work with it but ours.
-noise() { openssl enc -aes-128-ctr -nosalt -pass "pass:$1" -pbkdf2 </dev/zero 2>/dev/null | head -c "$2" || true; }
 mkdir -p "$W/image" "$W/certs" "$W/trust"
 config='{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
 entry() { printf '{"mediaType":"application/vnd.oci.image.%s","digest":"sha256:%s","size":%d}' "$1" "$2" "$3"; }

@@ -12,9 +12,8 @@ seconds=${SECONDS_EACH:-4}
 mib=${MIB:-512}
 www=$W/www/v2/library/app
 mkdir -p "$www/blobs" "$www/manifests"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 \
-    -keyout "$W/key.pem" -out "$W/cert.pem" 2>/dev/null
-openssl enc -aes-128-ctr -nosalt -pass pass:bench -pbkdf2 </dev/zero 2>/dev/null | head -c $((mib << 20)) >"$W/blob" || true
+certificate localhost IP:127.0.0.1
+noise bench $((mib << 20)) >"$W/blob"
 blob=$(sha256sum <"$W/blob" | sed 's/ .*//')
 mv "$W/blob" "$www/blobs/sha256:$blob"
 printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":%d},"layers":[],"annotations":{"a":"%02000d"}}' \
@@ -22,33 +21,12 @@ printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+js
 manifest=$(sha256sum <"$W/manifest" | sed 's/ .*//')
 cp "$W/manifest" "$www/manifests/sha256:$manifest"
 
-NGINX_TLS=$(free_port)
-nginx_start 0 "server {
-    listen 127.0.0.1:$NGINX_TLS ssl;
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_certificate $W/cert.pem; ssl_certificate_key $W/key.pem;
-    ${KTLS:+ssl_conf_command Options KTLS;}
-    root $W/www;
-    location ~ /manifests/ { default_type application/vnd.oci.image.manifest.v1+json; }
-}"
-sed -i 's|access_log .*|access_log off; keepalive_requests 100000000; tcp_nopush on; tcp_nodelay on; open_file_cache max=100;|' "$W/nginx.conf"
-kill -HUP "$NGINX_PID"
-sleep 0.5
-NGINX_WORKER=$(pgrep -P "$NGINX_PID" | tail -n 1)
-PORT=$(free_port) TLS=$(free_port)
-cat >"$W/config.yaml" <<YAML
-listen:
-  - address: 127.0.0.1:$PORT
-  - address: 127.0.0.1:$TLS
-    tls: {cert: $W/cert.pem, key: $W/key.pem}
-admin: {socket: $W/admin.sock}
-cache: {path: $W/cache, min_free: 0B}
-workers: 1
+nginx_start_tls
+configure "workers: 1
 upstreams:
   - name: docker.io
-    endpoints: ["http://127.0.0.1:$NGINX_PORT"]
-    insecure: true
-YAML
+    endpoints: ['http://127.0.0.1:$NGINX_PORT']
+    insecure: true"
 entrepot_run || fail "entrepot does not start"
 E=https://127.0.0.1:$TLS/v2/app N=https://127.0.0.1:$NGINX_TLS/v2/library/app
 M=/manifests/sha256:$manifest BL=/blobs/sha256:$blob

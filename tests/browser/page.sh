@@ -75,6 +75,17 @@ def pull():
         get("/v2/app/blobs/" + b)
 def ask(*args):
     return json.loads(subprocess.run([entrepot, *args, "--json", "--socket", f"{w}/admin.sock"], check=True, capture_output=True).stdout)
+def listener():
+    """A page that listens; None: refused."""
+    try:
+        return urllib.request.urlopen(base + "/events", timeout=10)
+    except urllib.error.HTTPError as e:
+        assert e.code == 503, e
+        return None
+def event(s):
+    for line in s:
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])
 b = Browser(f"{w}/profile")
 try:
     b.open(base + "/")
@@ -106,6 +117,21 @@ try:
     assert "<img src=x onerror=alert(1)>" in b.text("#recent") and "secret" not in b.text("body"), b.text("#recent")
     assert "<script>alert(2)</script>" in b.text("#recent"), b.text("#recent")
     assert b.js("return document.querySelectorAll('#recent script, #recent img, #recent b').length") == 0
+    print("* an event has what has changed; the first one, all")
+    opened = [listener()]
+    first, later = event(opened[0]), [event(opened[0]) for _ in range(3)]
+    assert {"recent", "history", "upstreams", "pulls", "problems", "now"} <= set(first), first
+    assert any(not {"recent", "upstreams", "problems"} & set(e) and "now" in e for e in later), [list(e) for e in later]
+    print("* more pages than may be open: the last one asks, and is live when another one is closed")
+    b.open("about:blank")
+    while opened[-1] or len(opened) < 33: # its own ends meanwhile
+        opened = [s for s in opened if s] + [listener()]
+        time.sleep(0 if opened[-1] else 0.3)
+    b.open(base + "/")
+    b.wait("the figures", "return !listening && document.querySelector('#recent tbody').innerText.includes('library/app:denied')")
+    for s in opened[:-1]:
+        s.close()
+    b.wait("that it is live again", "return listening && document.querySelector('#state').textContent.startsWith('serving')", seconds=40)
     print("* as the admin API has it")
     b.open(base + "/")
     b.wait("the images", "return document.querySelectorAll('#images tbody tr').length == 1 && document.querySelector('#images tbody').innerText.includes('app:1')")
@@ -149,7 +175,7 @@ try:
         b.shot(f"{shots}/page-dark.png", 1100, 1150)
         b.shot(f"{shots}/page-small.png", 360, 1400)
     print("* nothing to complain of")
-    console = b.console()
+    console = [c for c in b.console() if not ("/events - " in c["message"] and "503" in c["message"])] # asked for, above
     assert not console, console
     print("* it says when the daemon is gone")
     os.kill(int(open(f"{w}/pid").read()), 15)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The alerts fire when they should, and not before; every query of theirs and of the dashboard is PromQL, and asks for metrics that
-# there are; each alert has an entry of its own to be looked up.
+# there are; each alert has an entry of its own to be looked up; the dashboard keeps to Grafana's schema.
 . "$(dirname "$0")/../lib.sh"
 . tests/kubernetes/tools.sh.inc
 is_here promtool || skip "needs promtool"
@@ -18,8 +18,16 @@ say "the dashboard"
 python3 tests/kubernetes/queries.py dashboard $D/dashboard.json >"$W/dashboard.yaml" || fail "see above"
 promtool check rules "$W/dashboard.yaml" >"$W/check.log" 2>&1 || fail "$(cat "$W/check.log")"
 
+if is_here grafana-check; then
+    grafana-check $D/dashboard.json || fail "the dashboard does not keep to Grafana's schema"
+    sed 's/"gridPos"/"gridPlace"/' $D/dashboard.json >"$W/wrong.json"
+    ! grafana-check "$W/wrong.json" >/dev/null || fail "the schema finds nothing"
+else
+    without "Grafana's schema" || :
+fi
+
 say "metrics that there are"
-entrepot_start "$(free_port)"
+entrepot_start "$(free_port)" "intercept: {address: \"127.0.0.1:$(free_port)\"}" # so that there is a certificate
 curl -s "http://127.0.0.1:$PORT/v2/library/x/manifests/1" >/dev/null
 curl -sf "http://127.0.0.1:$PORT/metrics" >"$W/metrics"
 python3 tests/kubernetes/queries.py known "$W/metrics" "$W/rules.yaml" "$W/dashboard.yaml" || fail "see above"

@@ -26,7 +26,7 @@ cat >"$W/values.yaml" <<-'YAML'
 	selinux: true
 	metrics:
 	  podMonitor: {enabled: true, interval: 15s, labels: {release: prometheus}}
-	  rules: {enabled: true, labels: {release: prometheus}, runbooks: https://wiki.example/entrepot}
+	  rules: {enabled: true, labels: {release: prometheus}, runbookBase: https://wiki.example/entrepot}
 	  dashboard: {enabled: true}
 	env: [{name: HTTPS_PROXY, value: "http://proxy.example:3128"}]
 	extraVolumes: [{name: secret, secret: {secretName: registry}}]
@@ -69,6 +69,9 @@ python3 - "$W/all.yaml" <<-'PY' || fail "see above"
 	bad = [f"{a!r} is not {b!r}" for a, b in checks if a != b]
 	sys.exit("\n".join(bad) if bad else 0)
 	PY
+
+chart --set metrics.rules.enabled=true >"$W/plain.yaml" || fail "helm template"
+grep -q 'runbook_url: docs/operations.md#entrepotdown' "$W/plain.yaml" || fail "the links of alerts with the default"
 
 say "what makes no sense"
 while read -r values names; do

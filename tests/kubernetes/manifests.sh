@@ -19,8 +19,12 @@ cat >"$W/deploy/own/kustomization.yaml" <<-YAML
 	components: [../kubernetes/components/monitoring]
 	images: [{name: entrepot, newName: registry.example/entrepot, newTag: v9}]
 	YAML
+# What docs/operations.md has for the links of alerts.
+sed -n '/^    configMapGenerator:/,/^$/s/^    //p' docs/operations.md >>"$W/deploy/own/kustomization.yaml"
 kustomize_build "$W/deploy/own" >"$W/overlays-monitored.yaml" || fail "an overlay with the component monitoring is not rendered"
 is "$(grep -c 'image: registry.example/entrepot:v9' "$W/overlays-monitored.yaml")" 2 "images of an overlay of one's own"
+is "$(grep -c 'runbook_url: https://git.example.com/entrepot/.*/docs/operations.md#entrepot' "$W/overlays-monitored.yaml")" \
+    "$(grep -c 'alert: ' deploy/kubernetes/components/monitoring/prometheusrule.yaml)" "links of alerts"
 
 say "what the pod may: root in the init container alone, no privileges, read-only, the node's loopback"
 python3 tests/kubernetes/rendered.py rules "$W"/overlays-*.yaml "$W"/undo-*.yaml || fail "see above"

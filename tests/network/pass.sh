@@ -74,6 +74,13 @@ for name in g1 g2 "$gone"; do pull $name | grep -q MANIFEST_UNKNOWN || fail "$na
 is "$(push g1 "$(index gone)")" 201 "push again"
 is "$(pull g1)" "$(index gone)" "g1 again"
 is "$(pull "$gone")" "$(index gone)" "by its digest again"
+outer=$(printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"%s","size":%d}]}' \
+    "$gone" "$(index gone | wc -c)")
+is "$(push outer "$outer")" 201 "push an index that names it"
+is "$(pull outer)" "$outer" "the index"
+is "$(delete "$gone")" 202 "delete by digest what the index names"
+for name in g1 "$gone"; do pull $name | grep -q MANIFEST_UNKNOWN || fail "$name is still there: $(pull $name)"; done
+is "$(pull outer)" "$outer" "the index, still"
 for tag in kept pinned; do
     is "$(push $tag "$(index $tag)")" 201 "push $tag"
     is "$(pull $tag)" "$(index $tag)" "$tag"

@@ -66,8 +66,26 @@ static void values(void **state UNUSED)
          "log.level",
          "\"warn\""},
         {{{"ENTREPOT_SERVICE_HOST", "10.0.0.1"}, {"ENTREPOT_SERVICE_PORT_METRICS", "1"}}, "log.level", "\"warn\""},
-        {{{"ENTREPOT_CACHE_SERVICE_HOST", "10.0.0.1"}, {"ENTREPOT_CACHE_PORT", "1"}}, "log.level", "\"warn\""},
-        {{{"ENTREPOT_SERVICE_HOST", "10.0.0.1"}, {"ENTREPOT_CACHE_MAXSIZE", "1"}}, "log.level", "\"warn\""},
+        {{{"ENTREPOT_CACHE_SERVICE_HOST", "10.0.0.1"}, {"ENTREPOT_CACHE_PORT", "tcp://10.0.0.1:1"}},
+         "log.level",
+         "\"warn\""},
+        /* of services whose names are like keys: nothing of them is taken as a value */
+        {{{"ENTREPOT_LISTEN_PORT", "tcp://10.0.0.1:5000"}, {"ENTREPOT_LISTEN_PORT_5000_TCP", "tcp://10.0.0.1:5000"}},
+         "listen",
+         "[{\"address\":\"127.0.0.1:5000\"}]"},
+        {{{"ENTREPOT_LISTEN_SERVICE_PORT", "5000"}, {"ENTREPOT_LISTEN_SERVICE_PORT_HTTP", "5000"}},
+         "listen",
+         "[{\"address\":\"127.0.0.1:5000\"}]"},
+        {{{"ENTREPOT_LISTEN_PORT_53_UDP_PROTO", "udp"}, {"ENTREPOT_LOG_PORT_9_SCTP_PORT", "9"}},
+         "listen",
+         "[{\"address\":\"127.0.0.1:5000\"}]"},
+        {{{"ENTREPOT_LOG_PORT", "udp://10.0.0.1:5000"}, {"ENTREPOT_LOG_LEVEL_PORT_80_TCP_ADDR", "10.0.0.1"}},
+         "log.level",
+         "\"warn\""},
+        {{{"ENTREPOT_LISTEN_PORT_80_TCP_PORT_START", "80"}, {"ENTREPOT_LISTEN_PORT_80_TCP_END", "tcp://10.0.0.1:90"}},
+         "log.level",
+         "\"warn\""},
+        {{{"ENTREPOT_LOG_NAME", "/web/entrepot-log"}, {"ENTREPOT_LOG_ENV_LEVEL", "debug"}}, "log.level", "\"warn\""},
         {{{"ENTREPOT_VERSION", "1.2.3"}, {"ENTREPOT_SOCKET", "/run/s"}}, "log.level", "\"warn\""},
         {{{"ENTREPOT_SOMETHING_ELSE", "1"}}, "log.level", "\"warn\""},
     };
@@ -95,6 +113,19 @@ static void mistakes(void **state UNUSED)
          "ENTREPOT_CACHE_MAXSIZE: is no key of the configuration; the nearest is ENTREPOT_CACHE_MAX_SIZE"},
         {{"ENTREPOT_OFLINE", "true"},
          "ENTREPOT_OFLINE: is no key of the configuration; the nearest is ENTREPOT_OFFLINE"},
+        /* nearly what a service sets */
+        {{"ENTREPOT_LISTEN_PORT", "5000"},
+         "ENTREPOT_LISTEN_PORT: is no key of the configuration; the nearest is ENTREPOT_LISTEN"},
+        {{"ENTREPOT_LISTEN_PORT_", "5000"},
+         "ENTREPOT_LISTEN_PORT_: is no key of the configuration; the nearest is ENTREPOT_LISTEN"},
+        {{"ENTREPOT_LISTEN_PORT_A", "5000"},
+         "ENTREPOT_LISTEN_PORT_A: is no key of the configuration; the nearest is ENTREPOT_LISTEN"},
+        {{"ENTREPOT_LISTEN_PORT_8", "a"},
+         "ENTREPOT_LISTEN_PORT_8: is no key of the configuration; the nearest is ENTREPOT_LISTEN"},
+        {{"ENTREPOT_LISTEN_SERVICE", "a"},
+         "ENTREPOT_LISTEN_SERVICE: is no key of the configuration; the nearest is ENTREPOT_LISTEN"},
+        {{"ENTREPOT_LOG_NAME", "debug"},
+         "ENTREPOT_LOG_NAME: is no key of the configuration; the nearest is ENTREPOT_LOG_LEVEL"},
         {{"ENTREPOT_TAGS_TTL", "soon"},
          "ENTREPOT_TAGS_TTL: tags.ttl: \"soon\" is neither a time such as 5m, 1h, 30d, nor never"},
         {{"ENTREPOT_GC_LOW", "99%"}, "ENTREPOT_GC_LOW: gc.low: low is 99%, which is not under high, 95%"},
@@ -126,6 +157,8 @@ static void note_name(void *arg, const char *path, const char *name)
 {
     json_t *names = arg;
 
+    if (strstr(name, "_PORT") || strstr(name, "_SERVICE") || strstr(name, "_ENV_"))
+        fail_msg("%s: Kubernetes or Docker may set that", name);
     if (json_object_get(names, name))
         fail_msg("two keys have the variable %s: %s", name, path);
     json_object_set_new(names, name, json_true());

@@ -2,6 +2,7 @@
 #include "tests/unit/unit_gc.h"
 
 #include "cache/verify.h"
+#include "gc/gc_private.h"
 
 static struct gc_report collect(struct fixture *f, bool dry, int64_t target)
 {
@@ -80,7 +81,7 @@ static void one_by_name(void **state)
     static const struct gc_name both[] = {{"docker.io/library/x", "a"}, {"docker.io/library/x", "b"}};
     assert_true(gc_pin(f->gc, both[1].repo, both[1].tag, NULL, true, &err));
     for (size_t n = 1; n <= 2; n++) { /* what both need is freed by both only */
-        assert_true(gc_would_remove(f->gc, both, n, &r, &err));
+        gc_would_remove(f->gc, both, n, &r);
         assert_int_equal(r.freed_blobs, n == 1 ? 2 : 5);
         assert_int_equal(r.count, n);
         gc_report_free(&r);
@@ -92,6 +93,79 @@ static void one_by_name(void **state)
     assert_true(has_layer(f, 2));
     assert_false(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+/* Whatever the images share, what is said is what happens. */
+static void would_is_what_happens(void **state)
+{
+    static const struct gc_name names[] = {{"docker.io/library/x", "a"}, {"docker.io/library/x", "b"},
+                                           {"docker.io/library/x", "a"}, {"docker.io/library/x", "none"},
+                                           {"docker.io/library/x", "c"}, {"docker.io/library/x", "again"},
+                                           {"docker.io/library/y", "a"}};
+    struct fixture *f = *state;
+    struct gc_report would, r;
+    struct err err = {0};
+
+    for (size_t n = 0; n <= ARRAY_LEN(names); n++) {
+        put_image(f, "a", LAYERS(1, 2, 3));
+        put_image(f, "b", LAYERS(2, 3));
+        struct digest c = put_image(f, "c", LAYERS(3, 4));
+        put_image(f, "again", LAYERS(1, 2));
+        put_image(f, "kept", LAYERS(3, 5));
+        leases_take(f->cache->leases, &c); /* is being served */
+        gc_would_remove(f->gc, names, n, &would);
+        int64_t bytes = 0, blobs = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (gc_remove(f->gc, names[i].repo, names[i].tag, &r, &err)) {
+                bytes += r.freed_bytes;
+                blobs += r.freed_blobs;
+            }
+            gc_report_free(&r);
+        }
+        if (would.freed_bytes != bytes || would.freed_blobs != blobs)
+            fail_msg("%zu: %lld bytes in %lld blobs, and then %lld in %lld", n, (long long)would.freed_bytes,
+                     (long long)would.freed_blobs, (long long)bytes, (long long)blobs);
+        gc_report_free(&would);
+        cache_release(f->cache, &c);
+    }
+}
+
+/* A change of the index that takes its time. */
+struct slow_change {
+    atomic_bool begun, may_end, over;
+};
+
+static bool change_slowly(struct index_txn *t UNUSED, void *arg, struct err *err UNUSED)
+{
+    struct slow_change *c = arg;
+
+    atomic_store(&c->begun, true);
+    for (int i = 0; i < 5000 && !atomic_load(&c->may_end); i++)
+        usleep(1000);
+    atomic_store(&c->over, true);
+    return true;
+}
+
+/* `du` and `rm --dry-run` wait for no writer, and no writer waits for them. */
+static void would_only_reads(void **state)
+{
+    static const struct gc_name name = {"docker.io/library/x", "a"};
+    struct slow_change slow = {false, false, false};
+    struct fixture *f = *state;
+    struct gc_report r;
+
+    put_image(f, "a", LAYERS(1, 2));
+    index_write(cache_index(f->cache), change_slowly, NULL, &slow, NULL);
+    while (!atomic_load(&slow.begun))
+        usleep(1000);
+    pthread_mutex_lock(&f->gc->collecting); /* nor for a collection */
+    gc_would_remove(f->gc, &name, 1, &r);
+    pthread_mutex_unlock(&f->gc->collecting);
+    assert_false(atomic_load(&slow.over));
+    assert_int_equal(r.freed_blobs, 3);
+    gc_report_free(&r);
+    atomic_store(&slow.may_end, true);
+    index_wait_written(cache_index(f->cache));
 }
 
 static void many_in_small_transactions(void **state)
@@ -199,6 +273,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(least_recently_used, setup, teardown),
         cmocka_unit_test_setup_teardown(leases_are_respected, setup, teardown),
         cmocka_unit_test_setup_teardown(one_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(would_is_what_happens, setup, teardown),
+        cmocka_unit_test_setup_teardown(would_only_reads, setup, teardown),
         cmocka_unit_test_setup_teardown(many_in_small_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(rebuilding, setup, teardown),
         cmocka_unit_test_setup_teardown(stray_rows, setup, teardown),

@@ -5,7 +5,8 @@
 #include "upstream/response.h"
 
 #include "base/clock.h"
-#include "tests/unit/unit.h"
+#include "cache/ingest/private.h"
+#include "tests/unit/unit_ingest.h"
 
 #include <string.h>
 
@@ -61,6 +62,98 @@ static void a_long_reason_is_cut_between_characters(void **state UNUSED)
     assert_true(trouble_look(&t, &seen));
     assert_int_equal(strlen(seen.why), TROUBLE_WHY_MAX - 1);
     trouble_destroy(&t);
+}
+
+/* ---- the disk ---- */
+
+enum { LATELY_MS = 60 * SECOND };
+
+static struct err error_of(enum err_code code, bool of_limits)
+{
+    struct err err = {0};
+
+    err_set(&err, code, "code %d", (int)code);
+    err.of_limits = of_limits;
+    return err;
+}
+
+/* The last one of each kind was so long ago. */
+static void let_pass(struct ingests *all, int64_t ms)
+{
+    for (int r = 0; r < UNSTORED_REASONS; r++) {
+        all->troubles[r].seen.since_ms -= ms;
+        all->troubles[r].seen.last_ms -= ms;
+    }
+}
+
+/* What was not kept is counted by its cause; what is wrong with the disk is told for a minute after the last time. */
+static void what_is_not_kept(void **state)
+{
+    static const struct {
+        enum err_code code;
+        bool of_limits, denied;
+        int counted, told; /* -1: not */
+    } cases[] = {
+        {ERR_IO, false, false, UNSTORED_IO_ERROR, UNSTORED_IO_ERROR},
+        {ERR_NO_SPACE, true, false, UNSTORED_NO_ROOM, -1}, /* a blob over a limit */
+        {ERR_NO_SPACE, true, true, -1, UNSTORED_NO_ROOM},  /* the collector could not make room */
+        {ERR_NO_SPACE, false, false, UNSTORED_DISK_FULL, UNSTORED_DISK_FULL},
+        {ERR_UPSTREAM, false, false, -1, -1}, /* a registry's fault */
+    };
+    struct fixture *f = *state;
+    struct ingests *all = cache_ingests(f->cache);
+    struct trouble_seen seen;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct err err = error_of(cases[i].code, cases[i].of_limits);
+        struct ingest *blob = begin(f, "r.test");
+        if (cases[i].denied)
+            ingest_note_denied(blob, &err);
+        else
+            ingests_note_unstored(all, &err);
+        ingest_unref(blob);
+        for (int r = 0; r < UNSTORED_REASONS; r++) {
+            bool told = ingests_trouble(all, (enum unstored)r, &seen);
+            if (told != (r == cases[i].told) || (told && strcmp(seen.why, err.msg) != 0))
+                fail_msg("case %zu: %s is %stold: %s", i, unstored_name((enum unstored)r), told ? "" : "not ",
+                         told ? seen.why : "");
+            assert_int_equal(ingests_unstored(all, (enum unstored)r), r == cases[i].counted);
+            atomic_store(&all->unstored[r], 0);
+        }
+        let_pass(all, LATELY_MS - SECOND);
+        assert_true(cases[i].told < 0 || ingests_trouble(all, (enum unstored)cases[i].told, &seen));
+        let_pass(all, 2 * SECOND); /* 16 MiB are free here */
+        for (int r = 0; r < UNSTORED_REASONS; r++)
+            assert_false(ingests_trouble(all, (enum unstored)r, &seen));
+        let_pass(all, TROUBLE_SAME_MS);
+    }
+}
+
+/* What was begun later, and is kept, says that the disk is well; but not that there is room. */
+static void what_is_kept_again(void **state)
+{
+    const struct err io = error_of(ERR_IO, false), limits = error_of(ERR_NO_SPACE, true);
+    struct fixture *f = *state;
+    struct ingests *all = cache_ingests(f->cache);
+    struct trouble_seen seen;
+
+    struct ingest *before = begin(f, "r.test");
+    usleep(2000);
+    ingests_note_unstored(all, &io);
+    ingest_note_denied(before, &limits);
+    ingest_note_stored(before);
+    assert_true(ingests_trouble(all, UNSTORED_IO_ERROR, &seen));
+    ingest_unref(before);
+    usleep(2000);
+    struct ingest *after = begin(f, "r.test");
+    after->started_ms = clock_mono_ms();
+    ingest_note_stored(after);
+    assert_false(ingests_trouble(all, UNSTORED_IO_ERROR, &seen));
+    assert_true(ingests_trouble(all, UNSTORED_NO_ROOM, &seen));
+    ingests_note_unreadable(all, "reading");
+    assert_true(ingests_trouble(all, UNSTORED_IO_ERROR, &seen));
+    assert_string_equal(seen.why, "reading");
+    ingest_unref(after);
 }
 
 /* ---- upstreams ---- */
@@ -214,6 +307,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trouble_has_a_beginning_and_an_end),
         cmocka_unit_test(a_long_reason_is_cut_between_characters),
+        cmocka_unit_test_setup_teardown(what_is_not_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_kept_again, setup, teardown),
         cmocka_unit_test(a_registry_is_down_until_it_answers),
         cmocka_unit_test(a_mirror_that_is_skipped_is_named),
         cmocka_unit_test(a_limit_holds_since_its_first_refusal),

@@ -49,7 +49,7 @@ static struct digest named(int n)
 
 /* ---- one change of each kind ---- */
 
-enum act { PUT_BLOB, PUT_MANIFEST, DROP, TAG, UNTAG, USE, LINK, CLOCK };
+enum act { PUT_BLOB, PUT_MANIFEST, DROP, TAG, UNTAG, USE, LINK, UNLINK, CLOCK };
 
 struct change {
     enum act act;
@@ -88,6 +88,8 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
         return rows_use_blob(t, &d, 2000, 1, err);
     case LINK:
         return rows_link(t, repo, &d, PROOF_HEAD, 7, err);
+    case UNLINK:
+        return rows_unlink(t, repo, &d, err);
     case CLOCK:
         return rows_set_clock(t, c->other, err);
     }
@@ -156,6 +158,30 @@ static void references(void **state)
     change(f, (struct change){DROP, 1, -1, -1, NULL});
     assert_int_equal(ask(f, 1).totals.blobs, 0);
     assert_int_equal(ask(f, 1).totals.bytes, 0);
+}
+
+/* What was deleted by its digest is the repository's no more, whatever names it, until that is proved again. */
+static void deleted(void **state)
+{
+    struct fixture *f = *state;
+
+    change(f, (struct change){PUT_MANIFEST, 1, -1, -1, NULL});
+    change(f, (struct change){LINK, 1, -1, -1, NULL});
+    change(f, (struct change){UNLINK, 1, -1, -1, NULL}); /* nothing names it */
+    assert_false(ask(f, 1).linked);
+    for (int again = 0; again < 2; again++) {
+        change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL}); /* an index, and the same once more */
+        change(f, (struct change){LINK, 10, -1, -1, NULL});
+        assert_int_equal(ask(f, 1).linked, again == 0);
+        change(f, (struct change){UNLINK, 1, -1, -1, NULL});
+        assert_false(ask(f, 1).linked);
+        assert_true(ask(f, 10).linked);
+    }
+    change(f, (struct change){DROP, 1, -1, -1, NULL}); /* its file is lost, and it comes again */
+    change(f, (struct change){PUT_MANIFEST, 1, -1, -1, NULL});
+    assert_false(ask(f, 1).linked);
+    change(f, (struct change){LINK, 1, -1, -1, NULL});
+    assert_true(ask(f, 1).linked);
 }
 
 static void referrers(void **state)
@@ -377,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(references, setup, teardown),
+        cmocka_unit_test_setup_teardown(deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(referrers, setup, teardown),
         cmocka_unit_test_setup_teardown(links, setup, teardown),
         cmocka_unit_test_setup_teardown(links_of_many, setup, teardown),
