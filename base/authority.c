@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CERTS_MAX = 16, DNS_NAME_MAX = 253, LABEL_MAX = 63 };
+enum { CERTS_MAX = 16, DNS_NAME_MAX = 253, LABEL_MAX = 63, READS = 4 };
 
 #define DO_ROTATE "`entrepot ca --rotate` makes another one"
 
@@ -160,15 +160,19 @@ struct authority *authority_read(const struct authority_files *f, struct err *er
     return NULL;
 }
 
-/* While both are replaced, and after a crash in the midst of that, the key's certificate has its other name. */
+/* While both are replaced, and after a crash in the midst of that, the key's certificate has its other name. Several
+ * may replace them, one after the other: each time it may be complete, or begun again, by now. */
 static struct authority *read_either(const struct authority_files *f, struct err *err)
 {
     _cleanup_free_ char *fresh = xasprintf("%s" AUTHORITY_FRESH, f->cert);
-    struct authority *a = authority_read(f, NULL);
+    struct authority *a = NULL;
 
-    if (!a)
-        a = authority_read(&(struct authority_files){fresh, f->key}, NULL);
-    return a ? a : authority_read(f, err); /* it may be complete by now; else this is the error */
+    for (int i = 0; i < READS && !a; i++) {
+        a = authority_read(f, i + 1 < READS ? NULL : err);
+        if (!a && i + 1 < READS)
+            a = authority_read(&(struct authority_files){fresh, f->key}, NULL);
+    }
+    return a;
 }
 
 struct authority *authority_load(const struct authority_files *f, struct err *err)

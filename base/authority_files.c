@@ -179,20 +179,6 @@ static bool open_and_lock(struct authority_place *cert, struct authority_place *
     return place_open(cert, f->cert, err) && place_open(key, f->key, err) && place_lock(key, err);
 }
 
-bool authority_rotate(const struct authority_files *f, const char *const *hosts, struct err *err)
-{
-    _cleanup_place_ struct authority_place cert = NO_PLACE, key = NO_PLACE;
-    struct err unreadable;
-
-    if (!open_and_lock(&cert, &key, f, hosts, err))
-        return false;
-    /* One that cannot be read is replaced, too: that is the way out. */
-    struct authority *before = authority_load_certificates(f->cert, &unreadable);
-    bool ok = replace_both(&cert, &key, hosts, before, err);
-    authority_unref(before);
-    return ok;
-}
-
 /* A crash may have come between the renames of key and certificate. */
 static bool place_complete(const struct authority_files *f, const struct authority_place *cert, struct err *err)
 {
@@ -208,6 +194,21 @@ static bool place_complete(const struct authority_files *f, const struct authori
     }
     authority_unref(a);
     return true;
+}
+
+bool authority_rotate(const struct authority_files *f, const char *const *hosts, struct err *err)
+{
+    _cleanup_place_ struct authority_place cert = NO_PLACE, key = NO_PLACE;
+    struct err unreadable;
+
+    if (!open_and_lock(&cert, &key, f, hosts, err))
+        return false;
+    place_complete(f, &cert, NULL); /* else the key's certificate would go, and a crash would leave none */
+    /* One that cannot be read is replaced, too: that is the way out. */
+    struct authority *before = authority_load_certificates(f->cert, &unreadable);
+    bool ok = replace_both(&cert, &key, hosts, before, err);
+    authority_unref(before);
+    return ok;
 }
 
 static bool has_past(const struct authority *a)

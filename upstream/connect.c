@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 
 enum {
     NOTES = 64,      /* known addresses; the oldest is replaced */
@@ -34,6 +35,7 @@ struct connect_attempt {
     LIST_ENTRY(connect_attempt) entry;
     struct connect_table *table;
     int fd;
+    ino_t socket; /* the descriptor may be another's by now */
     char address[CONNECT_ADDRESS_MAX];
     void (*given_up)(void *arg, int fd); /* NULL: not wanted */
     void *arg;
@@ -117,6 +119,20 @@ static void attempt_free(struct connect_attempt *a)
     free(a);
 }
 
+static ino_t socket_of(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
+/* libcurl (7.88) closes a socket that has not connected without close_socket(), where its time is over, its transfer is
+ * cancelled, or another address was faster. The number is free then, for any loop. */
+static bool is_open(const struct connect_attempt *a)
+{
+    return socket_of(a->fd) == a->socket;
+}
+
 static bool is_waiting(int fd)
 {
     struct tcp_info info = {0};
@@ -131,7 +147,7 @@ static void look_at_attempt(evutil_socket_t none UNUSED, short what UNUSED, void
 
     event_free(a->timer);
     a->timer = NULL;
-    if (!is_waiting(a->fd))
+    if (!is_open(a) || !is_waiting(a->fd))
         return;
     log_debug("%s does not answer: skipped for a while", a->address);
     put_note(a->table, a->address, NOTE_DEAD);
@@ -157,6 +173,7 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
     struct connect_attempt *a = xcalloc(1, sizeof(*a));
     a->table = t;
     a->fd = fd;
+    a->socket = socket_of(fd);
     a->given_up = given_up;
     a->arg = arg;
     memcpy(a->address, name, sizeof(name));
@@ -183,12 +200,27 @@ void connect_close(struct connect_table *t, int fd)
 
 void connect_forget(struct connect_table *t, const void *arg)
 {
-    struct connect_attempt *a;
+    struct connect_attempt *a, *next;
 
     ON_LOOP(t->loop);
+    for (a = LIST_FIRST(&t->attempts); a; a = next) {
+        next = LIST_NEXT(a, entry);
+        if (a->arg != arg)
+            continue;
+        a->given_up = NULL;
+        if (!is_open(a))
+            attempt_free(a);
+    }
+}
+
+size_t connect_count(const struct connect_table *t)
+{
+    const struct connect_attempt *a;
+    size_t n = 0;
+
     LIST_FOREACH(a, &t->attempts, entry)
-        if (a->arg == arg)
-            a->given_up = NULL;
+        n++;
+    return n;
 }
 
 static int port_of(int fd)

@@ -44,7 +44,10 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
 void connect_close(struct connect_table *t, int fd);
 /* A connection to this address, made in this round, is in use: the address is alive, if slow. */
 void connect_note(struct connect_table *t, const char *address, int port, int round);
+/* The transfer is over: of its sockets, only those that connections have kept stay. */
 void connect_forget(struct connect_table *t, const void *arg);
+/* How many sockets it knows, for tests. */
+size_t connect_count(const struct connect_table *t);
 /* The name of an address in the table: "10.0.0.1 443". */
 void connect_name(char out[CONNECT_ADDRESS_MAX], const char *address, int port);
 /* Whether data sent on the connection from this local port to this address (connect_name()) was retransmitted and is

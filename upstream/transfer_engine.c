@@ -79,6 +79,8 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         engine_act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
+/* What is to be removed may be closed already, and its number another loop's (connect.c): the kernel answers that it is
+ * not in this loop's epoll. */
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct transfer_engine *e = arg;

@@ -212,7 +212,8 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
     c->size = i->size;
     c->len = i->bitmap_len;
     c->bitmap = xmalloc(c->len + 1);
-    memcpy(c->bitmap, i->bitmap, c->len);
+    if (c->len > 0) /* its size may not be known yet */
+        memcpy(c->bitmap, i->bitmap, c->len);
     i->refs++;
     pthread_mutex_unlock(&i->lock);
     bool fits = strlen(i->validator) + ORIGIN_LEN <= VALIDATOR_MAX;

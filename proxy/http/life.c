@@ -210,7 +210,7 @@ void http_conn_finish(struct http_conn *c)
         return;
     }
     bool more = evbuffer_get_length(c->in) > 0;
-    if ((c->refuse != 0 || c->cut || http_body_is_open(c)) && !c->eof) {
+    if ((c->refuse != 0 || c->cut || http_body_is_open(c) || (c->closing && more)) && !c->eof) {
         http_conn_linger(c);
         return;
     }

@@ -308,7 +308,8 @@ void listener_set_forward(struct listener *l, bool forward)
 
 void listener_set_bounds(struct listener *l, struct http_bounds *b)
 {
-    l->bounds = b;
+    if (l->bounds != b)
+        l->bounds = b;
 }
 
 /* ---- accepting ---- */

@@ -43,7 +43,8 @@ const char *listener_label(const struct listener *l);
 void listener_set_tls(struct listener *l, struct http_tls *tls);
 /* It is for a forward proxy (http_arrival.forward). Before the loops start. */
 void listener_set_forward(struct listener *l, bool forward);
-/* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
+/* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start; later,
+ * the same again changes nothing. */
 void listener_set_bounds(struct listener *l, struct http_bounds *b);
 /* Has sockets for so many loops, or more: then some loops have several. Errors: ERR_IO. */
 bool listener_bind(struct listener *l, int count, struct err *err);

@@ -123,12 +123,15 @@ sizes() { stat -c %s "$W"/cache/ingest/*.import 2>/dev/null | awk '{s += $1} END
 SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
 # Slow enough to be cut half way: every answer of the daemon comes late.
 slow_import() { exec "${TRACED[@]}" -e trace=sendto -e inject=sendto:delay_enter=60000 -o /dev/null "$ENTREPOT" import "$W/whole.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1; }
+kept() { echo $(($(sizes) + $(find "$W/cache/blobs" -type f -printf '%s\n' | awk '{s += $1} END {print s + 0}'))); }
+is_midway() { [ "$(kept)" -gt 1000000 ]; }
 slow_import &
 pid=$!
-sleep 2
+sleep 1
+wait_for 60 is_midway || fail "it does not begin"
 pkill -9 -P $pid || fail "it was too fast"
 wait $pid 2>/dev/null || true
-before=$(($(sizes) + $(find "$W/cache/blobs" -type f -printf '%s\n' | awk '{s += $1} END {print s + 0}')))
+before=$(kept)
 [ "$before" -gt 1000000 ] || fail "nothing was kept of it"
 is "$(ask ls --json | jq '.images | length')" 0 "images after kill -9"
 slow_import &

@@ -54,7 +54,7 @@ say "config check reads the files"
 echo "of no use" >"$W/text"
 mkdir -p "$W/bin"
 check() { # YAML of an upstream
-    printf 'cache: {path: %s}\nlisten: [{address: "127.0.0.1:0"}]\nadmin: {socket: %s}\nupstreams: [{name: a.example, %s}]\n' \
+    printf 'cache: {path: %s, min_free: 0B}\nlisten: [{address: "127.0.0.1:0"}]\nadmin: {socket: %s}\nupstreams: [{name: a.example, %s}]\n' \
         "$W/cache" "$W/x.sock" "$1" >"$W/check.yaml"
     PATH=$W/bin:$PATH "$ENTREPOT" config check --config="$W/check.yaml" --user "$(id -un)" >"$W/out" 2>&1
 }

@@ -123,10 +123,14 @@ for p in "${pids[@]}"; do wait "$p" || fail "one of many"; done
 is_pair || fail "not a pair after many"
 
 say "killed at any moment: the next start has a pair"
+began=$(date +%s%N)
+ca --rotate >/dev/null 2>&1 || fail "before it"
+whole=$((($(date +%s%N) - began) / 10000 + 1)) # in units of 10 us
 for n in $(seq 15); do
-    ca --rotate >/dev/null 2>&1 &
+    "$B/entrepot" ca --config "$W/config.yaml" --rotate >/dev/null 2>&1 & # no function: its shell would be killed
     p=$!
-    sleep "0.00$((n % 10))$((RANDOM % 10))"
+    at=$((whole * n / 15))
+    sleep "$((at / 100000)).$(printf %05d $((at % 100000)))"
     kill -9 $p 2>/dev/null || true
     wait $p 2>/dev/null || true
     check >/dev/null 2>"$W/err" || fail "killed: $(cat "$W/err")"

@@ -11,6 +11,8 @@ need_root
 need ip python3 curl
 ulimit -n 16384 2>/dev/null || skip "needs 16384 file descriptors"
 ip link set lo up
+# What the kernel holds for a connection that nobody reads, where the machine allows it much more.
+echo 4096 131072 4194304 >/proc/sys/net/ipv4/tcp_rmem 2>/dev/null || true
 mount -t tmpfs none /run/netns 2>/dev/null || { mkdir -p /run/netns && mount -t tmpfs none /run/netns; }
 ip netns add remote || skip "cannot make a second network namespace"
 on_cleanup() { ip netns del remote 2>/dev/null; }
@@ -50,7 +52,7 @@ SINK_HOST=198.51.100.9 GREETING=far ip netns exec remote python3 tests/network/h
 PIDS+=($!)
 for p in "$GHCR" "$DOCKER"; do wait_for 10 curl -sf "http://127.0.0.1:$p/v2/" || fail "no registry"; done
 echo not-secret >"$W/password"
-is_sanitized && export SANITIZED=1
+is_sanitized && export SANITIZED=1 LONGEST=${LONGEST:-400}
 configure() { # ALLOW
     cat >"$W/config.yaml" <<YAML
 listen:

@@ -81,6 +81,32 @@ static void a_crash_between_the_files(void **state)
     free(old);
 }
 
+/* The certificate of the key that is in place must not go before that key does: a second crash would leave the key
+ * without one. */
+static void a_rotation_after_a_crash(void **state)
+{
+    struct home *h = *state;
+    _cleanup_free_ char *fresh = xasprintf("%s.new", h->cert), *old = xasprintf("%s/old", h->dir);
+    struct authority_about about = {0};
+    struct err err = {0};
+
+    ca_free(open_ca(h));
+    rename(h->cert, old);
+    assert_true(authority_rotate(&h->files, HOSTS, &err));
+    struct authority *a = authority_load(&h->files, &err);
+    assert_true(authority_describe(a, 0, &about));
+    _cleanup_free_ char *midway = xstrdup(about.fingerprint);
+    authority_unref(a);
+    rename(h->cert, fresh);
+    rename(old, h->cert);
+    assert_true(authority_rotate(&h->files, HOSTS, &err));
+    a = authority_load(&h->files, &err);
+    assert_non_null(a);
+    assert_true(authority_describe(a, 1, &about));
+    assert_string_equal(about.fingerprint, midway);
+    authority_unref(a);
+}
+
 /* ---- what is wrong ---- */
 
 static void refused(const struct home *h, const char *what)
@@ -277,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(rotation_keeps_the_old_one_for_a_while),
         CASE(a_crash_between_the_files),
+        CASE(a_rotation_after_a_crash),
         CASE(faults_are_told),
         CASE(a_broken_reload),
         CASE(hosts_that_it_was_not_made_for),

@@ -65,7 +65,7 @@ static void a_slow_disk(void **state)
         pool_run(f->readers, hang, &f->disk);
         say(stays, paths[i]);
         say(leaves, paths[i]);
-        hear(stays, text, sizeof(text) - 1, 100, &ended);
+        hear(stays, text, sizeof(text) - 1, 400, &ended);
         assert_ptr_equal(strstr(text, "\r\n\r\n") + 4, text + strlen(text)); /* the head, no more */
         say(other, GET("/"));
         assert_int_equal(hear(other, text, 5, 1000, &ended), 5);

@@ -151,6 +151,7 @@ static inline int teardown(void **state)
     loop_stop(f->loop);
     loop_join(f->loop);
     http_server_free(f->server);
+    sem_post(&f->disk); /* a test that failed may have left a reader there */
     pool_free(f->readers);
     loop_join(f->loop); /* reads that landed since */
     loop_free(f->loop);

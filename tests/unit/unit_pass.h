@@ -135,9 +135,11 @@ static inline const char *ask(struct passing_test *t, const char *request, int m
 
 static inline bool has(const char *text)
 {
-    if (!strstr(answer, text))
-        print_error("no \"%s\" in\n%s\n", text, answer);
-    return strstr(answer, text);
+    bool is_there = text && strstr(answer, text);
+
+    if (!is_there)
+        print_error("no \"%s\" in\n%s\n", text ? text : "(nothing)", answer);
+    return is_there;
 }
 
 #define CLOSE "Connection: close\r\n\r\n"
