@@ -135,7 +135,7 @@ static void blob_source_ended(struct blob_source *s)
 
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
-    if (s->spans && s->brought == 0) {
+    if (s->spans && s->brought == 0 && !s->stuck) {
         err_set(&s->err, ERR_UPSTREAM, "upstream sent nothing of several ranges");
         short_of = s->err;
         blob_source_lost(s, &short_of);

@@ -208,6 +208,11 @@ static bool source_take(struct blob_source *s, const char *data, size_t len)
     int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
     size_t n;
 
+    if (left <= 0 && len > 0) { /* it was stuck, and goes on after others have begun with the rest; or it has no end */
+        if (source_flush(s))
+            blob_of(f)->source_events->ended(s);
+        return false;
+    }
     if (left < (int64_t)len) { /* nor is more read of an answer that is longer than what was asked for */
         len = (size_t)MAX(left, (int64_t)0);
         s->asked_end = INT64_MAX;
