@@ -3,6 +3,7 @@
 #include "proxy/private.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000 };
+enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000, SETTLE_MS = 3000 };
 
 static const int STOPS[] = {SIGTERM, SIGINT};
 
@@ -158,11 +159,27 @@ void server_add_events(struct server *s)
     event_add(s->look, &(struct timeval){.tv_sec = LOOK_S});
 }
 
-/* What remains is bounded, or hangs: another signal ends the process at once, as it does by default. */
+static int64_t settling_since_ms;
+
+/* In a signal: it may call what signal-safety(7) lists, and clock_mono_ms() calls clock_gettime(). */
+static void end_if_late(int sig)
+{
+    if (clock_mono_ms() - settling_since_ms < SETTLE_MS)
+        return;
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
+/* What remains takes a moment, or hangs: after that, another signal ends the process at once, as it does by default. */
 void server_take_no_stops(struct server *s)
 {
-    for (size_t i = 0; i < ARRAY_LEN(STOPS); i++)
+    const struct sigaction late = {.sa_handler = end_if_late};
+
+    settling_since_ms = clock_mono_ms();
+    for (size_t i = 0; i < ARRAY_LEN(STOPS); i++) {
         event_del(s->signals[i]);
+        sigaction(STOPS[i], &late, NULL);
+    }
 }
 
 void server_free_events(struct server *s)

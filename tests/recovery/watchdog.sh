@@ -93,6 +93,19 @@ def short():
     time.sleep(LIMIT - 4)
     assert c.answers()
     c.end()
+def late():
+    """While it stops, something hangs: a signal that comes three seconds after the drain ends it; one before that is early."""
+    c = Case("late", "fetch-0")
+    open(c.hang, "w").close()
+    time.sleep(0.2)
+    c.process.terminate()
+    time.sleep(1.5)
+    c.process.terminate()
+    time.sleep(4)
+    assert c.process.poll() is None, f"late: exit {c.process.returncode}"
+    c.process.terminate()
+    status = c.process.wait(5)
+    assert status == -signal.SIGTERM, f"late: exit {status}"
 def stopped():
     """As a whole, with a loop that would be busy when it goes on."""
     c = Case("stopped", "serve-0")
@@ -150,7 +163,7 @@ def log_hangs():
     os.close(r)
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
     for job in [pool.submit(hangs, "main", "entrepot", "main"), pool.submit(hangs, "serve", "serve-0", "serve-0"), pool.submit(short),
-                pool.submit(stopped), pool.submit(reported), pool.submit(traced),
+                pool.submit(stopped), pool.submit(reported), pool.submit(traced), pool.submit(late),
                 pool.submit(log_hangs)]:
         job.result()
 PY
