@@ -145,10 +145,15 @@ static bool split_suffixes(struct ref *ref, const char *text, size_t *len, struc
     return true;
 }
 
+#define USUAL_PORT ":443"
+
 void ref_canonical_host(char *host)
 {
     for (char *p = host; *p; p++)
         *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 32 : *p);
+    size_t len = strlen(host);
+    if (len > strlen(USUAL_PORT) && strcmp(host + len - strlen(USUAL_PORT), USUAL_PORT) == 0)
+        host[len - strlen(USUAL_PORT)] = '\0';
     if (strcmp(host, "index.docker.io") == 0 || strcmp(host, "registry-1.docker.io") == 0)
         strcpy(host, REF_DEFAULT_HOST);
 }

@@ -57,7 +57,8 @@ bool ref_is_tag(const char *text, size_t len);
 bool ref_is_host(const char *text, size_t len);
 /* Whether it is well-formed: letters, digits, dots, dashes, brackets of an IPv6 address, a port. */
 bool ref_host_valid(const char *text, size_t len);
-/* Normalizes a host: lower case, and one name for the several of Docker Hub. */
+/* Normalizes a host: lower case, without the port that registries have anyway, and one name for the several of Docker
+ * Hub. */
 void ref_canonical_host(char *host);
 
 #endif

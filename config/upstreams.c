@@ -161,6 +161,10 @@ static bool take_trusted(struct config_reading *r, int nth, const struct yaml_up
 /* A host, or a pattern of hosts. */
 static bool upstream_take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
 {
+    size_t len = strlen(name);
+
+    if (len > 4 && strcmp(name + len - 4, ":443") == 0) /* as requests have it: ref_canonical_host() */
+        return config_bad(r, "upstreams", nth, "name", "\"%s\": leave out the port 443, which is the usual one", name);
     if (!config_is_host_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
                           name);

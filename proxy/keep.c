@@ -37,6 +37,44 @@ static bool has_keeper(void)
     return getenv("NOTIFY_SOCKET") != NULL;
 }
 
+/* What is kept, for keep_remove_all(). */
+static struct {
+    pthread_mutex_t lock;
+    char *names[LISTENERS_MAX];
+    int count;
+} kept_names = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int kept_place(const char *name)
+{
+    int i = 0;
+
+    while (i < kept_names.count && strcmp(kept_names.names[i], name) != 0)
+        i++;
+    return i;
+}
+
+static void note_kept(const char *name, bool is_kept)
+{
+    pthread_mutex_lock(&kept_names.lock);
+    int i = kept_place(name);
+    if (is_kept && i == kept_names.count && i < LISTENERS_MAX) {
+        kept_names.names[kept_names.count++] = xstrdup(name);
+    } else if (!is_kept && i < kept_names.count) {
+        free(kept_names.names[i]);
+        kept_names.names[i] = kept_names.names[--kept_names.count];
+    }
+    pthread_mutex_unlock(&kept_names.lock);
+}
+
+void keep_remove_all(void)
+{
+    if (pthread_mutex_trylock(&kept_names.lock) != 0)
+        return;
+    for (int i = 0; i < kept_names.count; i++)
+        sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", kept_names.names[i]);
+    pthread_mutex_unlock(&kept_names.lock);
+}
+
 void keep_add(const struct listener *l)
 {
     int fds[KEPT_MAX], count = has_keeper() ? listener_sockets(l, fds, KEPT_MAX) : 0;
@@ -45,6 +83,7 @@ void keep_add(const struct listener *l)
         return;
     _cleanup_free_ char *name = kept_name(fds[0]), *text = xasprintf("FDSTORE=1\nFDNAME=%s", name);
     int rc = sd_pid_notify_with_fds(0, 0, text, fds, (unsigned)count);
+    note_kept(name, true);
     if (rc < 0)
         log_warn("systemd cannot keep %s while entrepot restarts: %s", listener_address(l), strerror(-rc));
 }
@@ -53,6 +92,7 @@ static void remove_at(int fd)
 {
     _cleanup_free_ char *name = kept_name(fd);
 
+    note_kept(name, false);
     sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 

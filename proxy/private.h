@@ -146,6 +146,9 @@ void keep_close(struct kept *k);
 /* From now on systemd keeps its sockets, if it is the daemon's service manager; or no longer. Main thread. */
 void keep_add(const struct listener *l);
 void keep_remove(const struct listener *l);
+/* All of them, from any thread: the process ends because something hangs, and so may the next one before it listens.
+ * Clients that are refused go on to the registry; those in a queue would wait. Does nothing rather than wait. */
+void keep_remove_all(void);
 /* Whether a daemon comes after this one, which stops now: true also where that cannot be known. May take a second. */
 bool keep_has_heir(void);
 

@@ -1,5 +1,7 @@
 #include "proxy/watchdog.h"
 
+#include "proxy/private.h"
+
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
@@ -56,6 +58,7 @@ static void end_process(void *arg, const char *name)
 
     signal(SIGALRM, SIG_DFL);
     alarm(LAST_LINE);
+    keep_remove_all();
     log_error("the loop %s has not turned for %d s: the process aborts", name, (int)(w->limit_ms / 1000));
     for (int i = 0; i < w->count; i++)
         if (strcmp(loop_name(w->loops[i].loop), name) == 0)

@@ -60,7 +60,7 @@ char *endpoint_url(const struct endpoint *e, const char *repository, const char 
     struct buf url = {0};
 
     buf_addf(&url, "%s/v2/%s", e->base, e->prefix);
-    if (ns && begins_with_host(repository, ns))
+    if (ns && !e->prefix[0] && begins_with_host(repository, ns))
         buf_addf(&url, "%.*s/", (int)strcspn(repository, "/"), repository);
     buf_addf(&url, "%s/%.*s", repository, (int)len, path);
     if (ns) { /* before the client's own query, which may have another ns= */

@@ -116,9 +116,10 @@ static void apply_ca(CURL *h, const struct trust *t)
 /* What cannot be read is left to libcurl, whose error it is. */
 static void apply_system(CURL *h)
 {
-    if (has_system() && curl_easy_setopt(h, CURLOPT_SSL_CTX_FUNCTION, add_system) == CURLE_OK)
+    if (has_system() && curl_easy_setopt(h, CURLOPT_SSL_CTX_FUNCTION, add_system) == CURLE_OK) {
         curl_easy_setopt(h, CURLOPT_CAINFO, NULL);
-    else if (named_system_file())
+        curl_easy_setopt(h, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* where it has no folder, it would keep what was added */
+    } else if (named_system_file())
         curl_easy_setopt(h, CURLOPT_CAINFO, named_system_file());
 }
 

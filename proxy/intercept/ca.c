@@ -309,8 +309,11 @@ struct ca *ca_open(const struct authority_files *files, const char *const *hosts
 /* Its hosts are those of a configuration that was refused, and nobody has seen it. */
 void ca_drop(struct ca *ca)
 {
-    if (ca && ca->made && (unlink(ca->cert) != 0 || unlink(ca->key) != 0))
-        log_warn("interception: removing the authority %s, which is not used: %s", ca->cert, strerror(errno));
+    const char *const files[] = {ca ? ca->key : NULL, ca ? ca->cert : NULL}; /* a key alone would be no authority */
+
+    for (size_t i = 0; ca && ca->made && i < ARRAY_LEN(files); i++)
+        if (unlink(files[i]) != 0)
+            log_warn("interception: removing %s of an authority that is not used: %s", files[i], strerror(errno));
     ca_free(ca);
 }
 

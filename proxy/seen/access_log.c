@@ -213,6 +213,8 @@ bool access_log_open(struct access_log *l, const char *path, enum access_format 
         access_out_free(o);
         return false;
     }
+    if (!path)
+        atomic_store(&l->on, false); /* first: no line comes that has no place */
     pthread_mutex_lock(&l->lock);
     o->epoch = ++l->epoch;
     for (int i = 0; i < l->count; i++) {

@@ -16,7 +16,7 @@ entrepot_start "$NGINX_PORT"
 # A client that waits for a slow registry, and one that does not read what is here.
 curl -s -o /dev/null "http://127.0.0.1:$PORT/v2/app/blobs/sha256:$blob" &
 PIDS+=($!)
-wait_for 10 sh -c "curl -s http://127.0.0.1:$PORT/metrics | grep -q '^entrepot_ingests 1'" || fail "nothing arrives"
+wait_for 10 sh -c "curl -s http://127.0.0.1:$PORT/metrics | grep -qE '^entrepot_upstream_received_bytes_total.* [1-9]'" || fail "nothing arrives"
 
 say "dump"
 ask debug dump >"$W/dump"

@@ -154,6 +154,13 @@ sed -i 's/format: json/format: common/' "$W/config.yaml"
 kill -HUP "$ENTREPOT_PID"
 common() { curl -s -o /dev/null "$base/v2/library/one/manifests/1?ns=docker.io"; grep -qE '^127\.0\.0\.1 - - \[.*\] "GET /v2/library/one/manifests/1\?ns=docker.io HTTP/1.1" 200 [0-9]+$' "$log"; }
 wait_for 5 common || fail "common: $(tail -n 2 "$log")"
+for target in 'GET http://u:not-a-real-one@ghcr.io/v2/ HTTP/9.1' 'GET ftp://u:not-a-real-one@a/v2/ HTTP/1.1' \
+    'CONNECT u:not-a-real-one@ghcr.io:443 HTTP/1.1'; do
+    raw "$target\r\nHost: a\r\n\r\n"
+done
+refused_are_there() { [ "$(grep -cE '"[A-Z-]+ - HTTP/1.1" 4|"[A-Z-]+ - HTTP/1.1" 5|"- - HTTP/1.1"|"-" [45]' "$log")" -ge 3 ]; }
+wait_for 5 refused_are_there || fail "three targets that were refused: $(tail -n 4 "$log")"
+grep -qF not-a-real-one "$log" && fail "a password of a target is in the log: $(grep -F not-a-real-one "$log")"
 sed -i "s|path: $W/logs/access.log|path: $W/none/access.log|" "$W/config.yaml"
 kill -HUP "$ENTREPOT_PID"
 wait_for 5 grep -q 'the configuration is not reloaded, and the last one stays in use: opening the access log' "$W/entrepot.log" || fail "a path that cannot be opened is not told"

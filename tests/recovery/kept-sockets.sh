@@ -5,7 +5,7 @@
 need python3
 cat >"$W/manager.py" <<'PY'
 import fcntl, os, signal, socket, sys, threading, time
-entrepot, w, port, other = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+entrepot, tools, w, port, other = *sys.argv[1:4], *map(int, sys.argv[4:])
 notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notices.bind(w + "/notify")
 bus = socket.socket(socket.AF_UNIX)  # it does not greet: who is stopped cannot know what for, and goes on nevertheless
@@ -134,8 +134,19 @@ try:
     pid = start()
     are_answered(clients)
     wait(has_happened, "READY")
+    print("   one that hangs is not waited for by those that come: the next may hang, too, before it listens")
+    end(pid, signal.SIGKILL)
+    os.environ.update(LD_PRELOAD=tools + "/hang.so", HANG_THREAD="serve-0", HANG_FILE=w + "/hang")
+    pid = start()
+    wait(has_happened, "READY")
+    assert is_kept(name(port, "0.0.0.0"), 2), store
+    open(w + "/hang", "w", encoding="utf-8").close()
+    ended = os.WTERMSIG(os.waitpid(pid, 0)[1])
+    pid = 0
+    assert ended == signal.SIGABRT, ended
+    wait(is_kept, name(port, "0.0.0.0"), 0)
 finally:
     if pid:
         os.kill(pid, signal.SIGKILL)
 PY
-timeout 100 python3 "$W/manager.py" "$ENTREPOT" "$W" "$(free_port)" "$(free_port)" || fail "see above"
+timeout 100 python3 "$W/manager.py" "$ENTREPOT" "$TOOLS" "$W" "$(free_port)" "$(free_port)" || fail "see above"

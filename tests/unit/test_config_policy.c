@@ -78,6 +78,7 @@ static void table(void **state UNUSED)
         {"{deny: ['nexus.test/app']}", "nexus.test/app:1", false},
         {"{deny: ['nexus.test:8083/app']}", "nexus.test/app:1", false},
         {"{deny: ['NEXUS.test:8083/app']}", "nexus.test/app:1", false},
+        {"{deny: ['nexus.test:443/app']}", "nexus.test/app:1", false},
         {"{deny: ['nexus.test:8084/app']}", "nexus.test/app:1", true},
         /* the host twice is another repository */
         {"{allow: ['ghcr.io/org/**']}", "ghcr.io/ghcr.io/org/app:1", false},

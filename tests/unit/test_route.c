@@ -79,7 +79,11 @@ static void which_registry(void **state UNUSED)
         {"/v2/nexus.test:8083/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
         {"/v2/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, "nexus.test"},
         {"/v2/team/app/manifests/1?ns=nexus.test:8084", "x", NULL, "NAME_UNKNOWN", NULL},
-        {"/v2/team/app/manifests/1?ns=nexus.test:443", "x", NULL, "NAME_UNKNOWN", NULL},
+        /* the usual port makes no other registry: a policy would not know it */
+        {"/v2/registry-1.docker.io:443/library/nginx/manifests/1", "x", "docker.io/library/nginx", NULL, NULL},
+        {"/v2/ghcr.io:443/org/app/manifests/1", "x", "ghcr.io/org/app", NULL, NULL},
+        {"/v2/org/app/manifests/1?ns=ghcr.io:443", "x", "ghcr.io/org/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:443", "x", "nexus.test/team/app", NULL, NULL},
         /* another host than ns says is a part of the repository's name there */
         {"/v2/quay.io/org/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/quay.io/org/app", NULL, NULL},
         {"/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
