@@ -83,7 +83,7 @@ static const char *record_reference(const struct seen_detail *d, const char *pat
 }
 
 /* The target of a request that was refused is as it was sent: a URL in it, or a query, may hold a password. */
-static bool is_plain(const char *target)
+static bool record_is_plain(const char *target)
 {
     return target[0] == '/' ? !strchr(target, '?') : !strpbrk(target, "/@?");
 }
@@ -100,7 +100,7 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
         .id = http_id(req),
         .client = http_client(req),
         .method = *method == '-' ? NULL : method, /* it could not be read */
-        .path = refused && !is_plain(path) ? NULL : path,
+        .path = refused && !record_is_plain(path) ? NULL : path,
         .status = http_status(req),
         .bytes = http_sent(req),
         .first_us = http_first_micros(req),
