@@ -326,7 +326,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
         .if_range = validator[0] && !s->further ? validator : NULL,
         .endpoint_first = b->fruitless,
         .unshared = s->further || blob_is_relay(f),
-        .bulk = !s->further && !blob_is_relay(f) && s->end - s->at > GATHER,
+        .bulk = !s->further && !blob_is_relay(f) && s->end - MAX(s->at, (int64_t)0) > GATHER,
         .further = s->further,
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = source_take_head,

@@ -159,7 +159,8 @@ def log_hangs():
     os.set_blocking(wr, True)
     open(c.hang, "w").close()
     status = c.process.wait(30)
-    assert status == -signal.SIGALRM, f"exit {status}"
+    ended = [-signal.SIGALRM] if "-asan" not in entrepot and "-tsan" not in entrepot else [-signal.SIGALRM, -signal.SIGABRT]
+    assert status in ended, f"exit {status}" # a sanitizer's runtime writes no frames of ours, which hang
     os.close(r)
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
     for job in [pool.submit(hangs, "main", "entrepot", "main"), pool.submit(hangs, "serve", "serve-0", "serve-0"), pool.submit(short),
