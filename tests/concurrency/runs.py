@@ -206,6 +206,8 @@ class Upstream(Answering):
         if now > 1 and kind in ("hang", "busy429", "busy503"):
             time.sleep(0.1)  # one that was given up a moment ago may still be counted
             now = r.active[digest]
+        if kind == "rests" and n > 0:
+            time.sleep(1.5)
         if now > 1 and kind == "hang":
             select.select([self.connection], [], [], 12)  # unless it is given up
             self.close_connection = True
@@ -238,6 +240,11 @@ class Upstream(Answering):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.connection.close()
             self.close_connection = True
+            return
+        if kind == "rests" and n == 0:
+            put(self.connection, body[:MIB], None)
+            time.sleep(1.3)
+            put(self.connection, body[MIB:], None)
             return
         put(self.connection, body, r.rate)
         while second and kind == "endless":
@@ -489,6 +496,16 @@ def every_second_connection(r):
     more = {"more": 4 * MIB, "endless": 4 * MIB, "etag": SIZE}.get(r.name, 0)
     assert received(r) <= 1.1 * SIZE + more, "%d bytes were received" % received(r)
     wait_for(lambda: r.under_way() == 0, "connections remain", 16 if r.name == "hang" else 3)
+
+
+@case("rests")
+def connection_that_goes_on(r):
+    """The only connection stands still for longer than a second, and goes on when another has been begun for the rest, but has brought nothing
+    yet: what it sends then is not received for nothing."""
+    d = r.add(SIZE, RATE)
+    whole(r, d)
+    assert len(r.asked) >= 2, "no other connection was tried"
+    assert received(r) <= 1.2 * SIZE, "%d bytes were received" % received(r)
 
 
 @case("wrong")
