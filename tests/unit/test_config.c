@@ -102,6 +102,7 @@ static void errors(void **state UNUSED)
         {"upstreams:\n  - name: a/b.io\n", "line 2", "upstreams.name"},
         {"upstreams:\n  - name: '*.*.*.*.io'\n", "line 2", "upstreams.name"},
         {"upstreams:\n  - name: index.docker.io\n", "line 2", "docker.io"},
+        {"upstreams:\n  - name: ghcr.io:443\n", "line 2", "leave out the port 443"},
         {"upstreams:\n- name: a.io\n- name: A.io\n", "line 3", "twice"},
         {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - ftp://y\n- name: b.io\n", "line 5",
          "endpoints[1]"},

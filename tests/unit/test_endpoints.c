@@ -54,7 +54,7 @@ static void endpoint_urls_with_ns(void **state UNUSED)
         {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3", NULL},
         {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001", NULL},
     };
-    struct endpoint e = {0}, named = {0};
+    struct endpoint e = {0}, named = {0}, both = {0};
 
     endpoint_set_url(&e, "https://cache", UPSTREAM_NS_AUTO);
     endpoint_set_url(&named, "https://cache/v2/ghcr.io", UPSTREAM_NS_AUTO);
@@ -65,8 +65,13 @@ static void endpoint_urls_with_ns(void **state UNUSED)
             endpoint_url(&e, cases[i].repository ? cases[i].repository : "org/app", cases[i].path, cases[i].ns);
         assert_string_equal(url, cases[i].url);
     }
+    /* A prefix is the registry's name already: the host behind it is the repository's own. */
+    endpoint_set_url(&both, "https://cache/v2/ghcr.io", UPSTREAM_NS_ON);
+    _cleanup_free_ char *url = endpoint_url(&both, "ghcr.io/app", "manifests/1", "ghcr.io");
+    assert_string_equal(url, "https://cache/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io");
     endpoint_clear_url(&e);
     endpoint_clear_url(&named);
+    endpoint_clear_url(&both);
 }
 
 static void what_endpoints_lack(void **state UNUSED)
