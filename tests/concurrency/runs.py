@@ -45,7 +45,7 @@ class Registry:
         self.active, self.most = {}, 0  # bodies under way, by digest; the most at a time
         self.refused = self.misses = self.heads = 0
         self.signed = set()
-        self.redirected, self.uses = 0, {}  # to another host; of each of its URLs
+        self.redirected, self.uses = 0, {}  # to another URL; of each of these
 
     def add(self, size, rate=None, data=None):
         data = rng.randbytes(size) if data is None else data
@@ -135,7 +135,8 @@ class Upstream(Answering):
             return self.answer(307, Location="http://127.0.0.1:%d/elsewhere/%s/%s/%d" % (CDN, r.name, parts[4], r.redirected))
         if r.kind in ("signed", "unsigned"):
             with r.lock:
-                n = len(r.signed) + r.refused
+                n = r.redirected
+                r.redirected += 1
                 r.signed.add(str(n))
             return self.answer(307, Location="http://127.0.0.1:%d/signed/%s/%s/%d" % (UPSTREAM, r.name, parts[4], n))
         self.blob(r, parts[4])
