@@ -328,26 +328,27 @@ static void renewed_before_it_ends(void **state)
 {
     struct fixture *f = *state;
     _cleanup_free_ char *script =
-        xasprintf("#!/bin/sh\ncat >/dev/null\necho x >>%s/renewed\ncat "
+        xasprintf("#!/bin/sh\ncat >/dev/null\nsleep 0.3\necho x >>%s/renewed\ncat "
                   "<<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
                   "\"credentialprovider.kubelet.k8s.io/"
-                  "v1\",\"cacheKeyType\":\"Global\",\"cacheDuration\":\"2s\",\"auth\":{\"ghcr.io\":"
+                  "v1\",\"cacheKeyType\":\"Global\",\"cacheDuration\":\"3s\",\"auth\":{\"ghcr.io\":"
                   "{\"username\":\"u\",\"password\":\"line 1\\nline 2\"}}}\nX\n",
                   f->dir);
     struct cred_options o = {.provider = "kubelet", .command = write_file(f, "renewing", script, 0755)};
     struct cred *c = cred_new(&o, "ghcr.io", f->workers);
 
     assert_string_equal(ask(f, c, "o/x").secret, "line 1\nline 2");
-    usleep(1000000);
+    usleep(1400000);
     ask(f, c, "o/y");
     assert_int_equal(lines_of(f, "renewed"), 1);
-    usleep(700000);
+    usleep(1100000);
     int64_t began = clock_mono_ms();
     ask(f, c, "o/x"); /* in the last fifth of its life: served, and renewed behind our back */
-    assert_true(clock_mono_ms() - began < 100);
-    usleep(300000);
+    assert_true(clock_mono_ms() - began < 250);
+    for (int i = 0; i < 500 && lines_of(f, "renewed") < 2; i++)
+        usleep(10000);
     assert_int_equal(lines_of(f, "renewed"), 2);
-    usleep(200000); /* the first one has ended by now */
+    usleep(300000); /* the first one has ended by now */
     ask(f, c, "o/x");
     assert_int_equal(lines_of(f, "renewed"), 2);
     forget(c);

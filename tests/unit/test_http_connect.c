@@ -216,7 +216,7 @@ static void refused_targets(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int fd = client(f);
         say(fd, cases[i].request);
-        hear(fd, text, sizeof(text) - 1, 60, &ended);
+        hear(fd, text, sizeof(text) - 1, 100, &ended);
         if (!strstr(text, cases[i].answer))
             fail_msg("%s answered: %s", cases[i].request, text);
         close(fd);
@@ -302,7 +302,7 @@ static void a_tunnel_is_bounded(void **state)
 /* Many tunnels of which no side reads: 64 KiB a direction, and a little. */
 static void many_tunnels(void **state)
 {
-    enum { MANY = 20 }; /* within tunnel_idle_ms */
+    enum { MANY = 10 }; /* within tunnel_idle_ms */
     struct fixture *f = *state;
     struct opened *o = f->own;
     int near[MANY], far[MANY];

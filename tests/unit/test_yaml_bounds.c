@@ -1,12 +1,12 @@
 /* YAML that would take its reader for minutes, or memory for days: each reader refuses it at once, and says where. */
 #include "tests/unit/load_config.h"
 
-#include "base/clock.h"
 #include "base/yaml_bounds.h"
 #include "cli/images/list.h"
 #include "cli/setup/setup.h"
 
 #include <string.h>
+#include <time.h>
 
 enum { MANY = 50000, SOON_MS = 3000 };
 
@@ -101,6 +101,15 @@ static bool read_rancher(const struct buf *text, struct err *err)
     return ok;
 }
 
+/* What this process has used: other processes may be in its way. */
+static int64_t processor_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static bool (*const READERS[])(const struct buf *text, struct err *err) = {read_config, read_kubernetes, read_compose,
                                                                            read_rancher};
 
@@ -108,12 +117,12 @@ static void refused(const struct buf *text, const char *says)
 {
     for (size_t r = 0; r < ARRAY_LEN(READERS); r++) {
         struct err err = {0};
-        int64_t begun = clock_mono_ms();
+        int64_t begun = processor_ms();
         if (READERS[r](text, &err))
             fail_msg("reader %zu: %.60s", r, text->data);
-        if (clock_mono_ms() - begun > SOON_MS || !strstr(err.msg, says))
-            fail_msg("reader %zu: %.60s: %s after %lld ms", r, text->data, err.msg,
-                     (long long)(clock_mono_ms() - begun));
+        if (processor_ms() - begun > SOON_MS || !strstr(err.msg, says))
+            fail_msg("reader %zu: %.60s: %s after %lld ms of a processor", r, text->data, err.msg,
+                     (long long)(processor_ms() - begun));
     }
 }
 
@@ -149,12 +158,12 @@ static void expanded(void **state UNUSED)
     for (size_t r = 0; r < ARRAY_LEN(READERS); r++) {
         _cleanup_buf_ struct buf text = {0};
         struct err err = {0};
-        int64_t begun = clock_mono_ms();
+        int64_t begun = processor_ms();
         laughs(&text, cases[r].key);
         if (READERS[r](&text, &err))
             fail_msg("reader %zu", r);
-        if (clock_mono_ms() - begun > SOON_MS || !strstr(err.msg, cases[r].says))
-            fail_msg("reader %zu: %s after %lld ms", r, err.msg, (long long)(clock_mono_ms() - begun));
+        if (processor_ms() - begun > SOON_MS || !strstr(err.msg, cases[r].says))
+            fail_msg("reader %zu: %s after %lld ms of a processor", r, err.msg, (long long)(processor_ms() - begun));
     }
 }
 

@@ -32,7 +32,7 @@ struct fixture {
     int file;
 };
 
-enum { FILE_BYTES = 8 << 20 };
+enum { FILE_BYTES = 8 << 20, FIRST_MS = 8000 };
 
 static inline void note_gone(void *arg)
 {
@@ -192,7 +192,7 @@ static inline void say(int fd, const char *text)
 }
 
 /* Reads until the end, `max` bytes, or `ms` without any; returns how many, *ended says whether the other side closed.
- */
+ * Something comes: for that it waits longer, the machine may be busy. */
 static inline size_t hear(int fd, char *out, size_t max, int ms, bool *ended)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -200,7 +200,7 @@ static inline size_t hear(int fd, char *out, size_t max, int ms, bool *ended)
     size_t total = 0;
 
     *ended = false;
-    while (total < max && poll(&p, 1, ms) > 0) {
+    while (total < max && poll(&p, 1, total == 0 ? MAX(ms, FIRST_MS) : ms) > 0) {
         ssize_t n = recv(fd, sink, MIN(sizeof(sink), max - total), 0);
         if (n <= 0) {
             *ended = true;
