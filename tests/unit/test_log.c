@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 
+#include <stdatomic.h>
 #include <fcntl.h>
 
 /* What was logged meanwhile. */
@@ -124,8 +125,11 @@ static void debug_shows_all(void **state UNUSED)
 
 /* ---- tasks that take long ---- */
 
+static atomic_int hanging;
+
 static void wait_for_disk(void *latch)
 {
+    atomic_fetch_add(&hanging, 1);
     latch_wait(latch, NULL);
 }
 
@@ -145,7 +149,9 @@ static void tasks_that_hang(void **state UNUSED)
     }
     for (int i = 0; i < 3; i++)
         pool_run(p, nothing, NULL);
-    usleep(30000);
+    while (atomic_load(&hanging) < 2)
+        usleep(1000);
+    usleep(50000);
     struct capture c = begin();
     pool_look(p, 60000);
     pool_look(p, 20);
