@@ -302,7 +302,7 @@ static void a_tunnel_is_bounded(void **state)
 /* Many tunnels of which no side reads: 64 KiB a direction, and a little. */
 static void many_tunnels(void **state)
 {
-    enum { MANY = 10 }; /* within tunnel_idle_ms */
+    enum { MANY = 20 }; /* within tunnel_idle_ms */
     struct fixture *f = *state;
     struct opened *o = f->own;
     int near[MANY], far[MANY];
@@ -368,11 +368,11 @@ static void half_closed_tunnels(void **state)
         shutdown(far_ends ? far : fd, SHUT_WR);
         hear(far_ends ? fd : far, NULL, 1, 500, &ended);
         assert_true(ended);
-        usleep(400000);
+        usleep(800000);
         say(far_ends ? fd : far, "x");
-        usleep(500000);
+        usleep(1000000);
         assert_int_equal(http_tunnels(), 2);
-        for (int i = 0; i < 80 && http_tunnels() > 1; i++)
+        for (int i = 0; i < 150 && http_tunnels() > 1; i++)
             usleep(10000);
         assert_int_equal(http_tunnels(), 1);
         close(open), close(open_far), close(fd), close(far);

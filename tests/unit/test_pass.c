@@ -179,7 +179,7 @@ static void early_answer(void **state)
         int fd = client(&t->f);
         bool ended;
         say(fd, request);
-        send_chunks(fd, cases[i].pieces, 200);
+        send_chunks(fd, cases[i].pieces, 1000);
         hear(fd, answer, sizeof(answer) - 1, 400, &ended);
         assert_true(none_under_way(t)); /* it waits for no more of the body */
         close(fd);

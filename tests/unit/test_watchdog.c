@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
-enum { LIMIT_MS = 400, LOOPS = 3 };
+enum { LIMIT_MS = 600, LOOPS = 3 };
 
 /* Loops that are watched, and what has been noticed of them. */
 struct kennel {

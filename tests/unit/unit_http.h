@@ -121,12 +121,12 @@ static inline bool wants_stream(void *arg UNUSED, struct http_request *req)
 static inline int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
-    const struct http_limits limits = {.head_timeout_ms = 300,
+    const struct http_limits limits = {.head_timeout_ms = 700,
                                        .idle_timeout_ms = 900,
                                        .write_timeout_ms = 1200,
                                        .handshake_timeout_ms = 600,
-                                       .tunnel_idle_ms = 2000,
-                                       .tunnel_half_ms = 700,
+                                       .tunnel_idle_ms = 4000,
+                                       .tunnel_half_ms = 1400,
                                        .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 

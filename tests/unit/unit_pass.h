@@ -138,7 +138,8 @@ static inline bool has(const char *text)
     bool is_there = text && strstr(answer, text);
 
     if (!is_there)
-        print_error("no \"%s\" in\n%s\n", text ? text : "(nothing)", answer);
+        print_error("no \"%s\" in\n%s\n%s\n", text ? text : "(nothing)", answer,
+                    answer_ended ? "(its end)" : "(no end)");
     return is_there;
 }
 
