@@ -443,7 +443,7 @@ def no_ranges(r):
     d, other, third = [r.add(n, RATE) for n in (SIZE, SIZE // 2, 3 * MIB)]
     whole(r, d)
     tried = len(r.asked)
-    assert tried <= 3, r.asked
+    assert tried <= 5, r.asked  # each second in which this process sends nothing is worth one
     whole(r, other)
     assert len(r.asked) == tried + 1, r.asked
     for text in "700000-800000", "0-99", "-100", "2900000-99999999":
