@@ -60,7 +60,7 @@ start() { # URL...
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache}
+	cache: {path: $W/cache, min_free: 0B}
 	log: {level: debug}
 	upstreams: [{name: docker.io, endpoints: [${list%, }], insecure: true}]
 	tags: {ttl: 0s, negative_ttl: ${NEGATIVE:-1m}}

@@ -40,7 +40,7 @@ listen:
   - {address: "127.0.0.1:$private", upstream: private.example}
   - {address: "127.0.0.1:$long", upstream: quay.io}
 admin: {socket: $W/admin.sock}
-cache: {path: $W/cache}
+cache: {path: $W/cache, min_free: 0B}
 upstreams:
   - {name: docker.io, endpoints: ["http://127.0.0.1:$hub"], insecure: true}
   - {name: ghcr.io, endpoints: ["http://127.0.0.1:$other"], insecure: true}

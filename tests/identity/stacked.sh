@@ -19,7 +19,7 @@ cache() { # NAME PORT YAML...
     cat >"$W/$1.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$2"}]
 	admin: {socket: $W/$1.sock}
-	cache: {path: $W/$1-cache}
+	cache: {path: $W/$1-cache, min_free: 0B}
 	log: {level: debug}
 	tags: {negative_ttl: 0s}
 	upstreams:

@@ -6,7 +6,7 @@ need openssl jq
 A=$W/authority
 mkdir "$A"
 cat >"$W/config.yaml" <<YAML
-cache: {path: $W/cache}
+cache: {path: $W/cache, min_free: 0B}
 admin: {socket: $W/admin.sock}
 intercept:
   address: 127.0.0.1:$(free_port)
