@@ -166,18 +166,18 @@ first)
     [ "$(grep -c . "$W/requests.log")" -le 1 ] || fail "asked for again: $(cat "$W/requests.log")"
     ;;
 expired) # the registry finds tokens out of date that the token service said were good for long
-    set_state '.skew = 2'
+    set_state '.skew = 4'
     entrepot_with 1h
     get manifests/1
     answers 200 "manifest"
-    sleep 3
+    sleep 5
     get "blobs/$(layer 0)"
     answers 200 "a layer, after the token has ended"
     [ "$(tokens 200)" -ge 2 ] || fail "no second token: $(cat "$W/requests.log")"
     right "$(layer 0)"
     ;;
 rotated) # the secret is changed on both sides in the middle of a pull
-    set_state '.skew = 2'
+    set_state '.skew = 4'
     entrepot_with 1h
     get manifests/1
     answers 200 "manifest"
@@ -189,7 +189,7 @@ rotated) # the secret is changed on both sides in the middle of a pull
         entrepot_with 1h
         ;;
     esac
-    sleep 3
+    sleep 5
     get "blobs/$(layer 0)"
     answers 200 "a layer, after the secret was changed"
     [ "$identity" = anonymous ] || [ "$(tokens 401)" -ge 1 ] || [[ $identity = ecr || $identity = ecr-public ]] ||
