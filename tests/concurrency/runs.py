@@ -147,7 +147,8 @@ class Upstream(Answering):
             good = n in r.signed and (r.kind == "signed" or int(n) % 2 == 0)
             if good:
                 r.signed.discard(n)
-            r.refused += 1
+            else:
+                r.refused += 1
         return self.blob(r, digest) if good else self.answer(403, b"<Error>Request has expired</Error>")
 
     def elsewhere(self, r, digest, n):
