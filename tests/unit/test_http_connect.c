@@ -339,7 +339,7 @@ static void tunnels_end(void **state)
     bool ended;
     int idle = open_tunnel(f, ""), idle_far = o->far, left, left_far, stays;
 
-    hear(idle_far, NULL, 1, 3000, &ended);
+    hear(idle_far, NULL, 1, 8000, &ended);
     assert_true(ended);
     hear(idle, NULL, 1, 300, &ended);
     assert_true(ended);

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/pool.h"
 
-#include <stdatomic.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 
 /* What was logged meanwhile. */
 struct capture {

@@ -228,7 +228,7 @@ static void registry_fails(void **state)
     assert_true(has("HTTP/1.1 502 ") && has("http://127.0.0.1:1"));
     ask(t, "GET /cut HTTP/1.1\r\nHost: reg.test\r\n\r\n", 3000);
     assert_true(has("HTTP/1.1 200 ") && has("Content-Length: 100\r\n") && has("half") && answer_ended);
-    ask(t, "GET /never HTTP/1.1\r\nHost: reg.test\r\n\r\n", 3000);
+    ask(t, "GET /never HTTP/1.1\r\nHost: reg.test\r\n\r\n", 8000);
     assert_true(has("HTTP/1.1 504 "));
 }
 
