@@ -47,7 +47,7 @@ FUZZ_B   ?= build-fuzz
 FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
-FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc proxy/seen \
+FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream cluster gc/repair gc proxy/seen \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy/page proxy
 CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli/completion cli
 CFLAGS   ?= -O2 -g

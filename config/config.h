@@ -27,6 +27,7 @@ enum {
     CONFIG_CREDENTIALS_MAX = 8,
     CONFIG_RULES_MAX = 64,
     CONFIG_ALLOW_MAX = 64,
+    CONFIG_ETCD_MAX = 8,
 };
 
 /* A time that never comes: `ttl: never`. Sums of two of them do not overflow. */
@@ -142,6 +143,26 @@ struct config {
         struct cidr allow[CONFIG_ALLOW_MAX];   /* clients */
         int allow_count;
     } intercept;
+    /* other nodes, and a bucket: sources beside the registries (cluster.c) */
+    struct config_cluster {
+        char *etcd[CONFIG_ETCD_MAX + 1]; /* URLs that say who the peers are; NULL-terminated, none: by `dns`, or no peers */
+        char *prefix;                    /* of the keys there: "/entrepot" */
+        char *username, *password_file;  /* NULL: none */
+        struct trust etcd_trust;
+        char *dns;       /* a name whose addresses, or SRV records ("_entrepot._tcp.example.com"), are the peers */
+        char *advertise; /* ADDR:PORT, where peers reach this node; NULL: it has no peers */
+        char *listen;    /* where that is listened on */
+        char *zone;      /* "": none */
+        struct config_tls tls; /* mutual TLS between peers, client_ca is cluster.tls.ca; all NULL: none */
+        char *secret_file;     /* shared by all nodes; NULL: none */
+        struct config_shared {
+            char *s3; /* its URL; NULL: there is no bucket */
+            char *bucket, *prefix, *region, *ca;
+            struct cred_options credentials; /* anonymous, if none is given */
+            bool keep_private;               /* private content goes there, too: `private` */
+        } shared;
+        enum config_tier { TIER_NONE, TIER_PEERS, TIER_SHARED } order[2]; /* who is asked first */
+    } cluster;
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;
