@@ -17,11 +17,11 @@
 #include <stdint.h>
 
 enum {
-    RING_HOMES_MAX = 64,         /* nodes that the stripes of one blob belong to */
-    RING_STRIPE_MIN = 4 << 20,   /* bytes */
+    RING_HOMES_MAX = 64,       /* nodes that the stripes of one blob belong to */
+    RING_STRIPE_MIN = 4 << 20, /* bytes */
     RING_STRIPE_MAX = 16 << 20,
-    RING_STRIPES = 64,           /* how many a blob is to have, between these */
-    RING_ANYWHERE = -1,          /* as a zone: all of them */
+    RING_STRIPES = 64,  /* how many a blob is to have, between these */
+    RING_ANYWHERE = -1, /* as a zone: all of them */
 };
 
 struct ring_node {
