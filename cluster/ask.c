@@ -13,7 +13,6 @@
 
 enum {
     ASK_TICK_MS = ASK_SILENT_MS / 4,
-    ASK_LIFE_TICKS = 2, /* of silence, until it is asked whether it lives */
     ASK_HEADERS_MAX = 4,
     ASK_CONNECT_MS = 600,
 };
@@ -41,6 +40,7 @@ struct peer_ask {
     int64_t at;         /* the next byte of the blob */
     int64_t moved;      /* bytes since the last tick */
     int64_t due_ms;     /* of the tick; monotonic */
+    int ticks;        /* of silence, after which it is given up */
     int silent_ticks;   /* in a row */
     int here;           /* how often it had what it did not send, in a row */
     int64_t excused_ms; /* for so long it has waited for others */
@@ -195,7 +195,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
         ask_give_up(a, "it does not send what it has", true);
         return;
     }
-    a->excused_ms += ASK_LIFE_TICKS * ASK_TICK_MS;
+    a->excused_ms += a->silent_ticks * ASK_TICK_MS;
     a->silent_ticks = 0;
     if (a->excused_ms >= ASK_EXCUSED_MS)
         ask_give_up(a, "it waits for its registry for too long", false);
@@ -224,16 +224,16 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
 
     ON_LOOP(a->loop);
-    if (a->paused || late || a->moved >= ASK_PROGRESS / ASK_LIFE_TICKS) {
+    if (a->paused || late || a->moved >= ASK_PROGRESS) {
         a->silent_ticks = 0;
         a->here = a->paused || late ? a->here : 0;
     } else {
         a->silent_ticks++;
     }
     a->moved = 0;
-    if (a->silent_ticks == ASK_LIFE_TICKS && !a->life)
+    if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
-    if (a->silent_ticks >= ASK_SILENT_MS / ASK_TICK_MS) {
+    if (a->silent_ticks >= a->ticks) {
         ask_give_up(a, "it is silent", true);
         return;
     }
@@ -283,6 +283,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_data = q->on_data;
     a->on_done = q->on_done;
     a->arg = q->arg;
+    a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
     a->at = MAX(q->range_first, (int64_t)0);
     if (q->digest)
         a->digest = *q->digest;
@@ -290,8 +291,8 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     buf_addf(&target, "/v2/%s/%s?ns=", q->path, q->object);
     url_encode(&target, q->registry);
     _cleanup_free_ char *peer =
-        xasprintf("v=%d; hops=%d; from=%s%s%s", ASK_VERSION, q->hops, cluster_config(c)->advertise,
-                  q->have ? "; have" : "", q->insist ? "; insist" : "");
+        xasprintf("v=%d; hops=%d; size=%lld; from=%s%s%s", ASK_VERSION, q->hops, (long long)q->size,
+                  cluster_config(c)->advertise, q->have ? "; have" : "", q->insist ? "; insist" : "");
     struct transfer_request req = {
         .method = q->method,
         .authorization = authorization,
@@ -341,6 +342,8 @@ static bool take_word(const char *word, size_t len, struct ask_head *out)
         out->hops = atoi(text + 5);
     else if (strncmp(text, "from=", 5) == 0)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
+    else if (strncmp(text, "size=", 5) == 0)
+        out->size = MAX(strtoll(text + 5, NULL, 10), 0LL);
     else if (strcmp(text, "have") == 0)
         out->have = true;
     else if (strcmp(text, "insist") == 0)

@@ -27,8 +27,9 @@ enum {
     ASK_VERSION = 1,
     ASK_HOPS_MAX = 2,
     ASK_SILENT_MS = 700,
+    ASK_HURRIED_MS = 350,
     ASK_EXCUSED_MS = 10000,
-    ASK_PROGRESS = 16 << 10, /* bytes within half of ASK_SILENT_MS: less is next to nothing */
+    ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
     ASK_PEER_MAX = 319,      /* bytes of the value of Entrepot-Peer */
 };
 
@@ -49,7 +50,9 @@ struct ask {
     const struct cred_identity *identity;
     const struct digest *digest;     /* of a blob: what `life` is asked about; NULL: another question */
     int64_t range_first, range_last; /* bytes, inclusive; -1: whole */
+    int64_t size;                    /* of the blob, which tells the stripes; 0: not known */
     int hops;                        /* 1 or 2 */
+    bool hurry;                      /* another one has failed: less patience, so that the sum stays small */
     bool have, insist;               /* `insist`: the node itself is to answer, and not to name another (peer.h) */
     bool bulk;                       /* as in transfer.h */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
@@ -71,6 +74,7 @@ struct peer *ask_peer(const struct peer_ask *a);
 /* What another node says of a question: the value of Entrepot-Peer. */
 struct ask_head {
     int version, hops;
+    int64_t size;
     bool have, insist;
     char from[PEER_NAME_MAX + 1];
 };

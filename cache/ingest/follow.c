@@ -266,6 +266,19 @@ bool ingest_is_unvouched(struct ingest *i)
     return unvouched;
 }
 
+bool ingest_holds_back(struct ingest *i)
+{
+    const struct follower *f;
+    bool any = false;
+
+    pthread_mutex_lock(&i->lock);
+    if (i->unvouched && i->size <= INGEST_HELD_MAX)
+        TAILQ_FOREACH(f, &i->followers, entry)
+            any = any || !f->for_node;
+    pthread_mutex_unlock(&i->lock);
+    return any;
+}
+
 int64_t follower_size(struct follower *f)
 {
     struct ingest *i = f->ingest;

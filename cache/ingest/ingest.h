@@ -275,8 +275,9 @@ void ingest_need_room(struct ingest *i, int64_t bytes);
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The next bytes are not from its registry. The ingest's loop. */
 void ingest_note_unvouched(struct ingest *i);
-/* Whether there are such bytes. Any thread. */
+/* Whether there are such bytes, and whether a client waits for all others because of them. Any thread. */
 bool ingest_is_unvouched(struct ingest *i);
+bool ingest_holds_back(struct ingest *i);
 /* The source has sent all of a blob whose size it had not announced. */
 void ingest_end_of_unknown(struct ingest *i);
 /* Stops: what has been received stays to be resumed (err NULL or transient), or is dropped (`discard`). */
