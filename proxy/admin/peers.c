@@ -32,14 +32,14 @@ static json_t *peer_json(const struct peer *p)
         "why", rests && why ? visible_json(why) : json_null());
 }
 
-static json_t *peers_list(struct peers *all)
+/* This one is always among them. */
+static json_t *peers_list(const struct peer_view *v, int most)
 {
-    struct peer_view *v = peers_view(all);
     json_t *list = json_array();
 
     for (int i = 0; i < v->count; i++)
-        json_array_append_new(list, peer_json(v->list[i]));
-    peer_view_unref(v);
+        if (v->list[i]->is_self || json_array_size(list) + (i < v->self) < (size_t)most)
+            json_array_append_new(list, peer_json(v->list[i]));
     return list;
 }
 
@@ -64,13 +64,18 @@ static json_t *bucket_json(const struct admin *a)
                      (json_int_t)s.dropped, "failed", (json_int_t)s.failed, "lacked", (json_int_t)s.lacked);
 }
 
-json_t *admin_cluster(const struct admin *a)
+json_t *admin_cluster(const struct admin *a, int most)
 {
-    return json_pack("{s:o, s:o, s:o}", "source", a->peers ? peers_source_json(a->peers) : json_null(), "peers",
-                     a->peers ? peers_list(a->peers) : json_null(), "bucket", a->bucket ? bucket_json(a) : json_null());
+    struct peer_view *v = a->peers ? peers_view(a->peers) : NULL;
+    json_t *j = json_pack("{s:o, s:i, s:o, s:o}", "source", v ? peers_source_json(a->peers) : json_null(), "nodes",
+                          v ? v->count : 1, "peers", v ? peers_list(v, most) : json_null(), "bucket",
+                          a->bucket ? bucket_json(a) : json_null());
+
+    peer_view_unref(v);
+    return j;
 }
 
 void admin_peers(struct admin_job *job)
 {
-    job->answer = admin_cluster(job->admin);
+    job->answer = admin_cluster(job->admin, PEERS_MAX);
 }

@@ -189,7 +189,7 @@ json_t *figures_json(const struct page_view *v, const struct history *h)
                      fetchers_is_offline(v->admin->puller.fetchers), "connections", f.connections, "cache",
                      cache_for_page(v), "history", "hour", history_json(&h->hour), "day", history_json(&h->day),
                      "pulls", pulls, "transfers", transfers, "recent", recent, "upstreams", upstreams_for_page(v),
-                     "problems", problems, "cluster", admin_cluster(v->admin));
+                     "problems", problems, "cluster", admin_cluster(v->admin, PAGE_PEERS_MAX));
 }
 
 /* ---- images ---- */
