@@ -12,8 +12,11 @@
 struct peers {
     struct member self;
     pthread_mutex_t lock;
-    struct peer_view *view;     /* under lock */
-    struct peers_source source; /* under lock */
+    struct peer_view *view; /* under lock */
+    struct peer **gone;     /* not in the view any more: still in use, or not summed up yet; under lock */
+    int gone_count;
+    uint64_t gone_received, gone_sent; /* of those that are summed up; under lock */
+    struct peers_source source;        /* under lock */
 };
 
 struct peer *peer_ref(struct peer *p)
@@ -117,6 +120,52 @@ static struct peer_view *make_view(const struct peers *all, const struct peer_vi
     return v;
 }
 
+/* ---- bytes, also of those that have left ---- */
+
+static void peers_note_gone(struct peers *all, const struct peer_view *old)
+{
+    int room = all->gone_count + old->count;
+
+    HOLDS(&all->lock);
+    all->gone = xrealloc(all->gone, (size_t)room * sizeof(struct peer *));
+    for (int i = 0; i < old->count; i++)
+        if (peer_view_find(all->view, old->list[i]->who.address) != old->list[i])
+            all->gone[all->gone_count++] = peer_ref(old->list[i]);
+}
+
+/* Those whose figures cannot change any more. */
+static void peers_settle(struct peers *all)
+{
+    int left = 0;
+
+    HOLDS(&all->lock);
+    for (int i = 0; i < all->gone_count; i++) {
+        struct peer *p = all->gone[i];
+        if (atomic_load(&p->refs) > 1) {
+            all->gone[left++] = p;
+            continue;
+        }
+        all->gone_received += atomic_load(&p->received);
+        all->gone_sent += atomic_load(&p->sent);
+        peer_unref(p);
+    }
+    all->gone_count = left;
+}
+
+void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent)
+{
+    pthread_mutex_lock(&all->lock);
+    peers_settle(all);
+    *received = all->gone_received;
+    *sent = all->gone_sent;
+    for (int i = 0; i < all->gone_count + all->view->count; i++) {
+        const struct peer *p = i < all->gone_count ? all->gone[i] : all->view->list[i - all->gone_count];
+        *received += atomic_load(&p->received);
+        *sent += atomic_load(&p->sent);
+    }
+    pthread_mutex_unlock(&all->lock);
+}
+
 void peers_set(struct peers *all, const struct member *list, int count)
 {
     _cleanup_free_ struct member *sorted = xcalloc((size_t)count + 1, sizeof(*sorted));
@@ -129,6 +178,9 @@ void peers_set(struct peers *all, const struct member *list, int count)
     pthread_mutex_lock(&all->lock);
     struct peer_view *old = all->view;
     all->view = make_view(all, old, sorted, count + 1);
+    if (old)
+        peers_note_gone(all, old);
+    peers_settle(all);
     if (old && old->count != all->view->count)
         log_info("the cluster has %d nodes", all->view->count);
     pthread_mutex_unlock(&all->lock);
@@ -150,6 +202,9 @@ void peers_free(struct peers *all)
     if (!all)
         return;
     peer_view_unref(all->view);
+    for (int i = 0; i < all->gone_count; i++)
+        peer_unref(all->gone[i]);
+    free(all->gone);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }

@@ -72,6 +72,8 @@ void peer_note_failure(struct peer *p, const char *why);
 /* It refuses this node (clock, secret, certificate): told once in a while, and it is not asked for PEER_REST_MAX_MS. */
 void peer_note_refusal(struct peer *p, const char *why);
 void peer_note_answer(struct peer *p);
+/* Bytes from all that there are and were, and to them: never less than before. */
+void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent);
 bool peer_is_resting(const struct peer *p);
 
 /* The state of the membership, for `entrepot peers`, metrics and doctor; set by the members. */
