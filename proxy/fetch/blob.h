@@ -176,6 +176,8 @@ bool blob_striped_step(struct fetch *f);
 void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
+/* It is stored: the bucket may have it, too. */
+void blob_striped_offer(struct fetch *f);
 /* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
 void blob_striped_distrust(struct fetch *f);
 

@@ -314,6 +314,19 @@ void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want)
     }
 }
 
+/* ---- the bucket ---- */
+
+void blob_striped_offer(struct fetch *f)
+{
+    struct cluster *c = f->fetcher->all->cluster;
+    struct blob_fetch *b = blob_of(f);
+
+    ON_LOOP(f->fetcher->loop);
+    if (c && cluster_bucket(c) && !blob_is_relay(f) &&
+        (ingest_is_public(b->ingest) || cluster_config(c)->shared.keep_private))
+        bucket_offer(cluster_bucket(c), &f->digest, ingest_size(b->ingest));
+}
+
 /* ---- failures ---- */
 
 void blob_striped_failed(struct blob_source *s, const char *why)
