@@ -220,8 +220,11 @@ static void watch_on_end(void *arg, const struct etcd_answer *a UNUSED, const st
 
     ON_LOOP(w->place->loop);
     w->call = NULL;
-    if (err->code == ERR_OUTDATED || err->code == ERR_TOO_LARGE)
+    if (err->code == ERR_OUTDATED || err->code == ERR_TOO_LARGE) {
+        log_limited(LOG_LEVEL_INFO, "reading again", "cluster: etcd %s: reading the nodes again",
+                    err->code == ERR_OUTDATED ? "has compacted what was not read" : "has sent too much at once");
         w->has_read = false;
+    }
     if (w->has_created && err->code != ERR_DENIED) /* a member of etcd ends: nothing is wrong yet */
         members_retry_failed(&w->retry, MEMBERS_RETRY_MAX_MS);
     else
