@@ -55,8 +55,7 @@ static int list_wishes(const struct config *c, struct wish wishes[LISTENERS_MAX]
         wishes[n++] =
             (struct wish){PLACE_FORWARD, c->intercept.address, -1, xasprintf("forward\n%s", c->intercept.address)};
     if (c->cluster.advertise)
-        wishes[n++] =
-            (struct wish){PLACE_CLUSTER, c->cluster.listen, -1, xasprintf("cluster\n%s", c->cluster.listen)};
+        wishes[n++] = (struct wish){PLACE_CLUSTER, c->cluster.listen, -1, xasprintf("cluster\n%s", c->cluster.listen)};
     if (c->metrics_address)
         wishes[n++] =
             (struct wish){PLACE_METRICS, c->metrics_address, -1, xasprintf("metrics\n%s", c->metrics_address)};

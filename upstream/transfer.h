@@ -117,7 +117,6 @@ struct transfer_request {
     /* Connects alone, to the URL's host and port, through a proxy by CONNECT: nothing is sent, not even for TLS. */
     bool connect_only;
     bool anywhere; /* at any address: for a client of this machine, which could go there itself */
-    bool no_proxy; /* whatever the environment names: for other nodes, and what they share */
     const struct transfer_verbatim *verbatim; /* NULL: it is no such request; copied */
     bool internal; /* to a machine of our own: at any address, through no proxy, and no redirect is followed */
     bool isolated; /* shares no connection and no TLS session with others, follows no redirect */

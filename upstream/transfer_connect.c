@@ -54,11 +54,7 @@ static const char *own_proxy(const struct transfer *t)
 {
     _cleanup_free_ char *url = t->connect_only ? xasprintf("https%s", strstr(t->url, "://")) : NULL;
 
-<<<<<<< HEAD
     return t->internal ? NULL : proxy_for(url ? url : t->url, NULL);
-=======
-    return t->no_proxy ? NULL : proxy_for(url ? url : t->url, NULL);
->>>>>>> w/members
 }
 
 static void use_proxy(struct transfer *t, const char *proxy)
@@ -109,13 +105,9 @@ void transfer_follow(struct transfer *t, const char *line, size_t len)
     if (!*location)
         return;
     t->followed = true;
-<<<<<<< HEAD
     if (t->internal)
         return;
     use_proxy(t, proxy_for(url ? url : t->url, location));
-=======
-    use_proxy(t, t->no_proxy ? NULL : proxy_for(url ? url : t->url, location));
->>>>>>> w/members
     _cleanup_free_ char *to_url = url_resolve(url ? url : t->url, location);
     show_certificate(t, to_url);
 }
@@ -279,11 +271,7 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
     t->url = xstrdup(req->url);
     t->connect_only = req->connect_only;
     t->anywhere = req->anywhere;
-<<<<<<< HEAD
     t->internal = req->internal;
-=======
-    t->no_proxy = req->no_proxy;
->>>>>>> w/members
     use_proxy(t, own_proxy(t));
     t->named = req->named;
     t->trust = req->trust;

@@ -114,7 +114,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return false;
     blob_need_room(f);
     if (ingest_is_ahead(b->ingest)) {
-        upstream_pause(s->call, true); /* before the first byte: blob_drained() goes on when there is room */
+        supply_pause(&s->supply, true); /* before the first byte: blob_drained() goes on when there is room */
         return true;
     }
     answer_followers(f);
@@ -297,7 +297,7 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     struct blob_source *s = TAILQ_FIRST(&b->sources);
     struct fetch_waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || b->source_count != 1 || !s->call || f->response.multiplexed ||
+    if (no_room->code != ERR_NO_SPACE || b->source_count != 1 || !s->supply.call || f->response.multiplexed ||
         b->waiters_follow || s->status != 200 || s->first > 0 || blob_is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;

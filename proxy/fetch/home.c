@@ -60,8 +60,8 @@ static struct home_call *home_new(const struct fetch *f)
         return NULL;
     }
     struct home_call *h = xcalloc(1, sizeof(*h));
-    _cleanup_free_ char *key = xasprintf(
-        "%s %s", f->want.name, f->want.tag[0] ? f->want.tag : digest_format(&f->want.digest, text));
+    _cleanup_free_ char *key =
+        xasprintf("%s %s", f->want.name, f->want.tag[0] ? f->want.tag : digest_format(&f->want.digest, text));
     h->view = v;
     stripes_make(&h->map, v->nodes, v->count, v->self, ring_hash(key, strlen(key)), -1);
     return h;
@@ -166,11 +166,8 @@ static void home_ask(struct fetch *f)
 static void home_next(struct fetch *f)
 {
     struct home_call *h = f->home;
-    const struct stripe_now now = {.hops = f->want.hops,
-                                   .tried = h->tried,
-                                   .have = h->lacked < HOME_LACKED_MAX,
-                                   .rests = home_rests,
-                                   .arg = h};
+    const struct stripe_now now = {
+        .hops = f->want.hops, .tried = h->tried, .have = h->lacked < HOME_LACKED_MAX, .rests = home_rests, .arg = h};
 
     buf_clear(&f->received);
     f->by_node = false;
@@ -183,9 +180,9 @@ static void home_next(struct fetch *f)
 }
 
 static bool fetch_ask_home(struct fetch *f, const char *method, const char *path, const char *accept,
-                    bool (*on_head)(void *arg, const struct transfer_response *r),
-                    bool (*on_data)(void *arg, const void *data, size_t len),
-                    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
+                           bool (*on_head)(void *arg, const struct transfer_response *r),
+                           bool (*on_data)(void *arg, const void *data, size_t len),
+                           void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
 {
     struct cluster *c = f->fetcher->all->cluster;
 

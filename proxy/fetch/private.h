@@ -156,7 +156,7 @@ struct fetchers {
     pthread_mutex_t distrust_lock;
     struct distrusted {
         struct digest digest;
-        int64_t until_ms; /* monotonic */
+        int64_t until_ms;         /* monotonic */
     } distrusted[DISTRUSTED_MAX]; /* under distrust_lock */
     unsigned distrusted_next;
     atomic_uint_fast64_t mismatches, relays;

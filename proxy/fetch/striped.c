@@ -58,8 +58,7 @@ static bool may_use_bucket(const struct fetch *f)
     struct cluster *c = f->fetcher->all->cluster;
 
     return cluster_bucket(c) && (!f->want.is_private || cluster_config(c)->shared.keep_private) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) &&
-           bucket_may_have(cluster_bucket(c), &f->digest);
+           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) && bucket_may_have(cluster_bucket(c), &f->digest);
 }
 
 void blob_striped_begin(struct fetch *f)
@@ -250,7 +249,8 @@ static bool striped_take_waited(struct fetch *f)
     size_t count = ingest_waiting(b->ingest, waiting, WAITING_MAX, whole ? NULL : &(size_t){0});
 
     for (size_t k = 0; k < count; k++) {
-        int64_t to = waiting[k].end >= size ? INT64_MAX : (waiting[k].end + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+        int64_t to = waiting[k].end >= size ? INT64_MAX
+                                            : (waiting[k].end + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
         for (int n = 0; n < 2 && striped_gap(b, n == 0 ? waiting[k].first : end, &first, &end) && first < to; n++)
             if (striped_take(f, first, whole ? end : MIN(end, to)))
                 return true;

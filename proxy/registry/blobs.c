@@ -269,7 +269,8 @@ static void fail_unbegun(struct serving *s, const struct err *err)
         return;
     }
     bool was_nodes = err->code == ERR_DIGEST && fetchers_distrust(s->registry->fetchers, &s->digest);
-    if ((err->code == ERR_DENIED || was_nodes) && !s->retried) { /* another client, or node: not the registry's answer */
+    if ((err->code == ERR_DENIED || was_nodes) &&
+        !s->retried) { /* another client, or node: not the registry's answer */
         const struct fetch_want own = visitor_want(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
         blobs_ask(s, &own, blobs_fetched);

@@ -27,12 +27,9 @@ bool peer_admit(struct registry *reg, struct http_request *req)
     struct proofs *proofs = cluster_proofs(reg->cluster);
     const char *value = value_of(req, ASK_HEADER), *query = http_query(req);
     _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(req), *query ? "?" : "", query);
-    const struct proof_of of = {http_method_name(req),
-                                target,
-                                cluster_config(reg->cluster)->advertise,
-                                value,
-                                value_of(req, "range"),
-                                value_of(req, "authorization")};
+    const struct proof_of of = {
+        http_method_name(req),         target, cluster_config(reg->cluster)->advertise, value, value_of(req, "range"),
+        value_of(req, "authorization")};
     struct ask_head head;
     struct err why = {0};
     int64_t skew_ms;
