@@ -2,7 +2,7 @@
 """Pushes an image of made-up content to a registry: image.py HOST:PORT REPOSITORY:TAG SEED SIZE...
 
 SIZE is of a layer: 48M, 300K, 5000. The same seed and size are the same bytes each time; a layer "SEED=SIZE" has a seed of its
-own, so that images can share it. LOGIN in the environment, USER:PASSWORD, logs in at a token service.
+own, so that images can share it. MORE_TAGS="a b" in the environment are more names of the image, LOGIN in the environment, USER:PASSWORD, logs in at a token service.
 Prints the manifest's digest and the sum of the blobs' bytes."""
 import base64
 import hashlib
@@ -86,7 +86,8 @@ def main(host, reference, seed, *sizes):
     manifest = json.dumps({"schemaVersion": 2, "mediaType": kind,
                            "config": descriptor("application/vnd.oci.image.config.v1+json", config),
                            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", data) for data in layers]}).encode()
-    registry.put_manifest(tag, manifest, kind)
+    for name in (tag, *os.environ.get("MORE_TAGS", "").split()):
+        registry.put_manifest(name, manifest, kind)
     print(digest(manifest), sum(len(data) for data in (config, *layers)))
 
 
