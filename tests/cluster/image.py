@@ -2,8 +2,8 @@
 """Pushes an image of made-up content to a registry: image.py HOST:PORT REPOSITORY:TAG SEED SIZE...
 
 SIZE is of a layer: 48M, 300K, 5000. The same seed and size are the same bytes each time; a layer "SEED=SIZE" has a seed of its
-own, so that images can share it. MORE_TAGS="a b" in the environment are more names of the image, LOGIN in the environment, USER:PASSWORD, logs in at a token service.
-Prints the manifest's digest and the sum of the blobs' bytes."""
+own, so that images can share it. In the environment, MORE_TAGS="a b" are more names of the image, and LOGIN=USER:PASSWORD is for
+a token service. Prints the manifest's digest and the sum of the blobs' bytes."""
 import base64
 import hashlib
 import http.client

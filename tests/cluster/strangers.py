@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Requests at a node's address for peers, from who is none: strangers.py NODE:PORT OTHER-NODE:PORT SECRET-FILE FOES-LOG DIGEST SIZE TARGET
+"""Requests at a node's address for peers, from who is none: strangers.py NODE:PORT OTHER-NODE:PORT SECRET-FILE FOES-LOG DIGEST TARGET [crowd]
 
-TARGET is a blob that the node has, DIGEST and SIZE say which. FOES-LOG is what foe.py was asked by real nodes, with their proofs."""
+TARGET is a blob that the node has, DIGEST says which. FOES-LOG is what foe.py was asked by real nodes, with their proofs."""
 import hashlib
 import hmac
 import json
@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-NODE, OTHER, SECRET_FILE, FOES_LOG, DIGEST, SIZE, TARGET = sys.argv[1:8]
+NODE, OTHER, SECRET_FILE, FOES_LOG, DIGEST, TARGET = sys.argv[1:7]
 SECRET = open(SECRET_FILE).read().strip().encode()
 PEER = "v=1; hops=2; from=" + OTHER
 failures = []
@@ -146,7 +146,7 @@ def crowd():
     sys.stdin.read()
 
 
-if len(sys.argv) > 8:
+if len(sys.argv) > 7:
     crowd()
 else:
     proofs()

@@ -14,7 +14,7 @@ pull_at_once library/app:1 1 2
 is_pulled "$digest" "$bytes"
 etcd_remove 127.0.3.1:5443
 blob=$(seen 1 library/app:1 | sed -n 's/^blob \(sha256:[0-9a-f]*\) .*/\1/p' | tail -n 1)
-stranger() { python3 "$HERE/strangers.py" "$(node_at 1):5443" "$(node_at 2):5443" "$W/cluster.secret" "$W/foes" "$blob" 0 "/v2/library/app/blobs/$blob?ns=docker.io" "$@"; }
+stranger() { python3 "$HERE/strangers.py" "$(node_at 1):5443" "$(node_at 2):5443" "$W/cluster.secret" "$W/foes" "$blob" "/v2/library/app/blobs/$blob?ns=docker.io" "$@"; }
 stranger || fail "a stranger was let in, or a node was refused"
 
 say "a crowd of connections at both nodes' addresses for peers"
