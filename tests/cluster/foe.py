@@ -262,13 +262,6 @@ def is_packed(q):
     q.answer(status, {**headers, "Content-Encoding": "gzip"}, body)
 
 
-def answers_head_alone(q):
-    if q.method == "HEAD":
-        honest(q)
-    else:
-        q.sleep()
-
-
 ALL = {f.__name__.replace("_", "-"): f for f in (
     honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole, other_manifest, no_digest, drips, crawls,
     hangs, hangs_and_lives, hangs_in_head, hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects,

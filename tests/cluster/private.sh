@@ -1,5 +1,5 @@
 #!/bin/bash
-# Two tenants and three nodes: alice's private image comes to each node by her own login alone. bob and whoever has no login get none of
+# Two tenants and three nodes: alice's private image comes to each node by her own login alone. bob, and clients without a login, get none of
 # its bytes at any node, however they try; nor does a peer that does not bring her login, nor a node's log or a foe her password.
 # First by TLS between nodes, over which her login goes to the home; then by a shared secret alone, over which no login goes.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
@@ -25,35 +25,20 @@ NODE_MORE='clients: {grant_ttl: 3s, login_for: docker.io}'
 
 as() { LOGIN=$1 pull "${@:2}"; } # USER:PASSWORD NODE IMAGE
 blobs_of() { sed -n 's/^blob \(sha256:[0-9a-f]*\) .*/\1/p' "$W/secret-seen"; }
-# What may be tried at an address; none may be answered with bytes. CURL are curl's arguments, of whoever tries.
+# What may be tried at an address (tries.py) by those who may not: none of it is answered.
 tried=0
-try_all() { # WHEN URL CURL...
-    local when=$1 url=$2 p how code
-    shift 2
-    for p in manifests/1 "manifests/$secret_digest" $(blobs_of | sed 's|^|blobs/|') tags/list "referrers/$secret_digest"; do
-        for repository in team/secret team/bob library/public docker.io/team/secret; do
-            case "$repository $p" in team/bob*1 | library*1 | *bob*list | library*list | *"blobs/$base") continue ;; esac
-            case "$repository $p" in *bob*referrers* | library*referrers*) continue ;; esac
-            for how in "" "-r0-9" "-I"; do
-                : >"$W/body"
-                code=$(curl -s -o "$W/body" -w '%{http_code}' -m 10 $how "$@" "$url/v2/$repository/$p?ns=docker.io") || code=000
-                tried=$((tried + 1))
-                case $code in
-                2*) fail "$when: $how $repository/$p was answered with $code: $(head -c 100 "$W/body" | tr -d '\0')" ;;
-                5*) fail "$when: $how $repository/$p: $code" ;;
-                esac
-                [ "$(stat -c %s "$W/body")" -lt 2000 ] || fail "$when: $how $repository/$p: $code with $(stat -c %s "$W/body") bytes"
-            done
-        done
-    done
+try_all() { # WHEN URL [HEADER...]
+    local n
+    n=$(python3 "$HERE/tries.py" "$2" "$secret_digest" $(blobs_of | grep -v "$base") -- "${@:3}" 2>&1) || fail "$1: $n"
+    tried=$((tried + n))
 }
 all_try() { # WHEN: at all nodes
     local k url
     for k in 1 2 3; do
         url=http://$(node_at $k):5000
-        try_all "$1, bob at node $k" "$url" -u "bob:$bob"
+        LOGIN=bob:$bob try_all "$1, bob at node $k" "$url"
         try_all "$1, without a login at node $k" "$url"
-        try_all "$1, like a peer at node $k" "$url" -H "Entrepot-Peer: v=1; hops=1; from=$(node_at 2):5443"
+        try_all "$1, like a peer at node $k" "$url" "Entrepot-Peer: v=1; hops=1; from=$(node_at 2):5443"
     done
 }
 secret_upstream() { local d n=0; for d in $(blobs_of); do n=$((n + $(grep -c "\"GET [^ ]*$d" "$W/registry.log" || true))); done; echo $n; }
@@ -88,14 +73,15 @@ sleep 3.2
 all_try "after her grants have ended"
 
 say "at the addresses for peers: nobody without a certificate, and a node's own is no login"
+export TLS=$W
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=node -keyout "$W/evil.key" -out "$W/evil.crt" 2>/dev/null
 for k in 1 2 3; do
-    try_all "without a certificate at node $k" "https://$(node_at $k):5443" -k
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=node -keyout "$W/evil.key" -out "$W/evil.crt" 2>/dev/null
-    try_all "with another authority's certificate at node $k" "https://$(node_at $k):5443" -k --cert "$W/evil.crt" --key "$W/evil.key"
-    for head in "v=1; hops=1" "v=1; hops=2" "v=1; hops=2; have" "v=1; hops=1; have; insist"; do
-        peer=(--cacert "$W/peers-ca.crt" --cert "$W/peers.crt" --key "$W/peers.key" -H "Entrepot-Peer: $head; from=$(node_at 2):5443")
-        try_all "a node without a login, $head, at node $k" "https://$(node_at $k):5443" "${peer[@]}"
-        try_all "a node with bob's login, $head, at node $k" "https://$(node_at $k):5443" "${peer[@]}" -u "bob:$bob"
+    url=https://$(node_at $k):5443
+    try_all "without a certificate at node $k" "$url"
+    CERT=evil try_all "with another authority's certificate at node $k" "$url" "Entrepot-Peer: v=1; hops=1; from=$(node_at 2):5443"
+    for head in "v=1; hops=1" "v=1; hops=2; have" "v=1; hops=1; have; insist"; do
+        CERT=peers try_all "a node without a login, $head, at node $k" "$url" "Entrepot-Peer: $head; from=$(node_at 2):5443"
+        CERT=peers LOGIN=bob:$bob try_all "a node with bob's login, $head, at node $k" "$url" "Entrepot-Peer: $head; from=$(node_at 2):5443"
     done
 done
 
