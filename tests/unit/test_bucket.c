@@ -45,6 +45,7 @@ static void begin(struct fixture *f, const char *mode, int port)
     atomic_store(&toy.puts, 0);
     atomic_store(&toy.gets, 0);
     atomic_store(&toy.fails, 0);
+    atomic_store(&toy.refusals, 0);
     atomic_store(&toy.there, false);
     f->size = BLOB_SIZE;
     f->url = xasprintf("http://127.0.0.1:%d/%s", port ? port : toy.port, mode);
@@ -361,6 +362,33 @@ static void a_session_of_aws(void **state UNUSED)
     unsetenv("AWS_SESSION_TOKEN");
 }
 
+static void a_key_of_a_container(void **state UNUSED)
+{
+    struct fixture f = {0};
+    _cleanup_free_ char *uri = xasprintf("http://127.0.0.1:%d/container", toy.port);
+
+    setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent", 1);
+    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
+    f.c.credentials.provider = "ecr";
+    begin(&f, "plain", 0);
+    WAIT_FOR(stats_of(&f).up);
+    assert_int_equal(toy_heads_with("Credential=ASIATEST/"), 1);
+    assert_int_equal(toy_heads_with("GET /container"), 1);
+    /* What is refused is looked up again, once: the key may have been replaced. */
+    atomic_store(&toy.there, true);
+    usleep(2100000); /* a younger one is not */
+    atomic_store(&toy.refusals, 1);
+    assert_int_equal(read_blob(&f, 1), ERR_OK);
+    assert_int_equal(toy_heads_with("GET /container"), 2);
+    atomic_store(&toy.refusals, 1);
+    assert_int_equal(read_blob(&f, 2), ERR_NOT_FOUND);
+    assert_int_equal(toy_heads_with("GET /container"), 2);
+    assert_non_null(strstr(stats_of(&f).why, "403 (SignatureDoesNotMatch)"));
+    finish(&f);
+    unsetenv("AWS_SHARED_CREDENTIALS_FILE");
+    unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+}
+
 static void uploads_are_refused(void **state UNUSED)
 {
     struct fixture f = {0};
@@ -425,6 +453,7 @@ int main(void)
         cmocka_unit_test(conditions),
         cmocka_unit_test(clocks_differ),
         cmocka_unit_test(a_session_of_aws),
+        cmocka_unit_test(a_key_of_a_container),
         cmocka_unit_test(uploads_are_refused),
         cmocka_unit_test(cancelled_at_any_time),
         cmocka_unit_test(what_cannot_be),

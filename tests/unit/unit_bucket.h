@@ -20,6 +20,7 @@ enum {
 static struct {
     int listener, port;
     atomic_int alive, puts, gets, fails; /* fails: so many requests are answered 503, probes included */
+    atomic_int refusals;                 /* so many are answered 403, for the key */
     atomic_bool there;                   /* each blob */
     pthread_mutex_t lock;
     char heads[200000]; /* all that it was sent, but bodies */
@@ -84,6 +85,12 @@ static inline void toy_serve(int fd, const char *head)
     atomic_fetch_add(is_put ? &toy.puts : &toy.gets, 1);
     if (atomic_load(&toy.fails) > 0 && atomic_fetch_sub(&toy.fails, 1) > 0)
         toy_answer(fd, is_head, "503 Slow Down", "", "<Error><Code>SlowDown</Code></Error>");
+    else if (atomic_load(&toy.refusals) > 0 && atomic_fetch_sub(&toy.refusals, 1) > 0)
+        toy_answer(fd, is_head, "403 No", "", "<Error><Code>SignatureDoesNotMatch</Code></Error>");
+    else if (strncmp(path, "/container", 10) == 0)
+        toy_answer(fd, is_head, "200 OK", "",
+                   "{\"AccessKeyId\": \"ASIATEST\", \"SecretAccessKey\": \"topsecret\", \"Token\": \"TOKEN\", "
+                   "\"Expiration\": \"2038-01-01T00:00:00Z\"}");
     else if (strncmp(path, "/skew/", 6) == 0 && toy_is_skewed(head))
         toy_answer(fd, is_head, "403 No", date, "<Error><Code>RequestTimeTooSkewed</Code></Error>");
     else if (is_put && strncmp(path, "/bare/", 6) == 0 && strstr(head, "If-None-Match"))
