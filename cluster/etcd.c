@@ -210,7 +210,7 @@ static bool take_token(struct etcd *e, const json_t *doc, struct err *err)
 }
 
 /* A refusal by what is before etcd, or by its gateway: text. */
-static void add_text(const struct etcd_call *c, struct err *err)
+static void etcd_add_text(const struct etcd_call *c, struct err *err)
 {
     _cleanup_free_ char *text = xstrndup(c->got.data ? c->got.data : "", MIN(c->got.len, (size_t)REFUSAL_TEXT_MAX));
     _cleanup_free_ char *shown = visible_line(text);
@@ -227,7 +227,7 @@ static bool read_answer(struct etcd_call *c, int status, struct etcd_answer *out
     bool ok = false;
 
     if (etcd_json_error(doc, status, err) && !doc)
-        add_text(c, err);
+        etcd_add_text(c, err);
     else if (err->code != ERR_OK)
         ;
     else if (c->way.lasts)
