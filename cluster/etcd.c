@@ -433,6 +433,7 @@ struct etcd *etcd_new(const struct etcd_options *o, struct err *err)
     e->hosts = xcalloc(count + 1, sizeof(*e->hosts));
     for (size_t i = 0; i < count; i++)
         add_endpoint(e, o->endpoints[i]);
+    e->at = (int)(o->first % count);
     e->username = o->username ? xstrdup(o->username) : NULL;
     e->password_file = o->password_file ? xstrdup(o->password_file) : NULL;
     LIST_INIT(&e->calls);
