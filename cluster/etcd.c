@@ -296,7 +296,7 @@ static void etcd_attempt(struct etcd_call *c)
                                                              .body_len = strlen(c->body),
                                                              .range_first = -1,
                                                              .unshared = true,
-                                                             .no_proxy = true,
+                                                             .internal = true,
                                                              .trust = e->trust,
                                                              .shown_to = (const char *const *)e->urls,
                                                              .named = (const char *const *)e->hosts,

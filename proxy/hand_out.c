@@ -24,6 +24,7 @@ static void hand_out_folders(struct proxy *p)
             .login = p->login,
             .fetchers = p->fetchers,
             .readahead = p->readahead,
+            .cluster = p->cluster,
         };
         reload_begin(&p->serve_loops[i], p->config);
     }
@@ -34,6 +35,8 @@ static void hand_out_folders(struct proxy *p)
         .long_pool = p->long_pool,
         .started_s = p->started_s,
         .seen = &p->seen,
+        .peers = p->peers,
+        .bucket = p->bucket,
         .pulls = p->pulls,
         .figures = metrics_figures,
         .problems = health_each,

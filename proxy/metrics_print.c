@@ -11,7 +11,7 @@
 
 static const char *const KINDS[] = {"", "manifest", "blob", "tags", "referrers"};
 static const char *const RESULTS[] = {"hit", "miss", "stale", "revalidated", "collapsed", "bypass", "denied", "error"};
-static const char *const SOURCES[] = {"cache", "upstream", "entrepot"};
+static const char *const SOURCES[] = {"cache", "upstream", "peers", "shared", "entrepot"};
 
 static void head(struct buf *b, const char *name, const char *type, const char *help)
 {
@@ -363,6 +363,7 @@ void metrics_print(struct proxy *p, struct buf *b)
     print_unstored(p, b);
     health_print(p, b);
     interception_print(p, b);
+    cluster_print(p, b);
     reload_print(p, b);
     certificates_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");

@@ -39,10 +39,11 @@ struct transfer {
     const char *const *named, *const *shown_to;
     const struct trust *trust;
     atomic_int *users; /* in use: named, shown_to, trust; NULL: not counted */
-    bool connect_only, anywhere, no_proxy;
+    bool connect_only, anywhere, internal;
     bool shows;    /* the client certificate is shown to the current hop */
     bool followed; /* a Location header of this answer has been read: the first one counts */
     bool cancelled;
+    bool unadded; /* begun inside a callback of curl: it is added on the next turn */
     bool paused;
     const char *proxy; /* the proxy of the current hop (base/env_proxy.h); NULL: none */
     /* connecting (connect.h) */
