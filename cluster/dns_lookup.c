@@ -137,7 +137,7 @@ static int add_addresses(struct dns_task *t, struct dns_message *m, ns_sect sect
 
 static bool look_up_addresses(struct dns_task *t, const char *name, int port, struct err *err)
 {
-    struct dns_message m;
+    struct dns_message m = {0};
 
     if (!dns_ask(t, name, t->wanted->family == AF_INET6 ? ns_t_aaaa : ns_t_a, &m, err))
         return false;
@@ -174,7 +174,7 @@ static bool add_target(struct dns_task *t, struct dns_message *m, char *target, 
 static bool look_up_services(struct dns_task *t, struct err *err)
 {
     char target[NS_MAXDNAME];
-    struct dns_message m;
+    struct dns_message m = {0};
     bool ok = true;
     ns_rr rr;
     int count = 0;
