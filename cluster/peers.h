@@ -14,9 +14,9 @@
 
 enum {
     PEERS_MAX = 16384,
-    PEER_NAME_MAX = 271,   /* of an address: a host of a certificate, a colon and a port */
-    PEER_WORD_MAX = 63,    /* of a zone, of a version */
-    PEER_REST_MS = 2000,   /* after its first failure; doubles */
+    PEER_NAME_MAX = 271, /* of an address: a host of a certificate, a colon and a port */
+    PEER_WORD_MAX = 63,  /* of a zone, of a version */
+    PEER_REST_MS = 2000, /* after its first failure; doubles */
     PEER_REST_MAX_MS = 60000,
 };
 
@@ -78,9 +78,9 @@ bool peer_is_resting(const struct peer *p);
 
 /* The state of the membership, for `entrepot peers`, metrics and doctor; set by the members. */
 struct peers_source {
-    bool ok;       /* it answers */
-    char from[32]; /* "etcd", "dns" */
-    char why[200]; /* what is wrong; "" nothing */
+    bool ok;         /* it answers */
+    char from[32];   /* "etcd", "dns" */
+    char why[200];   /* what is wrong; "" nothing */
     int64_t since_s; /* since 1970: when `ok` changed */
 };
 void peers_note_source(struct peers *all, const char *from, bool ok, const char *why);
