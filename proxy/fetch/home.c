@@ -3,6 +3,7 @@
  * the fetch does not notice. A digest is checked as ever; a tag is what its home says it is, for as long as that has
  * known it (Age). */
 #include "proxy/fetch/manifest.h"
+#include "proxy/fetch/stripes.h"
 
 #include "base/log.h"
 

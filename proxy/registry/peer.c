@@ -25,7 +25,7 @@ static void peer_refuse(struct http_request *req, const char *word, const char *
 bool peer_admit(struct registry *reg, struct http_request *req)
 {
     struct proofs *proofs = cluster_proofs(reg->cluster);
-    const char *value = value_of(req, ASK_HEADER), *query = http_query(req);
+    const char *value = value_of(req, "entrepot-peer"), *query = http_query(req);
     _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(req), *query ? "?" : "", query);
     const struct proof_of of = {
         http_method_name(req),         target, cluster_config(reg->cluster)->advertise, value, value_of(req, "range"),
@@ -35,7 +35,7 @@ bool peer_admit(struct registry *reg, struct http_request *req)
     int64_t skew_ms;
 
     ON_LOOP(http_loop(req));
-    if (proofs && !proof_check(proofs, &of, http_header(req, PROOF_HEADER), &skew_ms, &why)) {
+    if (proofs && !proof_check(proofs, &of, http_header(req, "entrepot-proof"), &skew_ms, &why)) {
         peer_refuse(req, skew_ms != 0 ? "clock" : "proof", why.msg);
         return false;
     }
@@ -61,7 +61,7 @@ int64_t peer_size(struct http_request *req)
 {
     struct ask_head head;
 
-    return note_of(req)->hops > 0 && ask_parse(value_of(req, ASK_HEADER), &head) ? head.size : 0;
+    return note_of(req)->hops > 0 && ask_parse(value_of(req, "entrepot-peer"), &head) ? head.size : 0;
 }
 
 /* Whether it has what it was asked for, and only has to send it. */
@@ -93,7 +93,7 @@ void peer_note_sent(struct registry *reg, struct http_request *req)
     struct ask_head head;
 
     ON_LOOP(http_loop(req));
-    if (note_of(req)->hops == 0 || !ask_parse(value_of(req, ASK_HEADER), &head))
+    if (note_of(req)->hops == 0 || !ask_parse(value_of(req, "entrepot-peer"), &head))
         return;
     struct peer_view *v = peers_view(cluster_peers(reg->cluster));
     struct peer *p = peer_view_find(v, head.from);
