@@ -18,18 +18,6 @@
 
 enum { CLUSTER_ASK_MS = 5000, CLUSTER_PEERS_MAX = 64, CLUSTER_CLOCK_S = 30 };
 
-void doctor_add_cluster(json_t *findings, enum doctor_level level, const char *subject, const char *what,
-                        const char *why, const char *advice)
-{
-    doctor_add(findings, &(struct doctor_finding){TOPIC_CLUSTER, level, subject, what, why, advice});
-}
-
-void doctor_cluster_end(struct cluster_look *all)
-{
-    if (--all->waiting == 0)
-        loop_stop(all->loop);
-}
-
 /* ---- files ---- */
 
 static void cluster_look_at_file(const char *file, const char *key, json_t *findings)

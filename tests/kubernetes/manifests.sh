@@ -31,8 +31,8 @@ cat >"$W/deploy/helping/kustomization.yaml" <<-YAML
 	resources: [../kubernetes/overlays/containerd]
 	components: [../kubernetes/components/cluster, ../kubernetes/components/monitoring]
 	YAML
-kustomize_build "$W/deploy/helping" >"$W/overlays-helping.yaml" || fail "an overlay with the component cluster is not rendered"
-python3 - "$W/overlays-helping.yaml" "$W/helping.env" <<-'PY' || fail "see above"
+kustomize_build "$W/deploy/helping" >"$W/helping.yaml" || fail "an overlay with the component cluster is not rendered"
+python3 - "$W/helping.yaml" "$W/helping.env" <<-'PY' || fail "see above"
 	import sys, yaml
 	docs = {d["kind"]: d for d in yaml.safe_load_all(open(sys.argv[1])) if d and d["metadata"]["name"].startswith("entrepot")}
 	pod = docs["DaemonSet"]["spec"]["template"]["spec"]
@@ -66,7 +66,7 @@ python3 tests/kubernetes/rendered.py rules "$W"/overlays-*.yaml "$W"/undo-*.yaml
 if with_schemas; then
     say "Kubernetes' OpenAPI, versions $(schema_versions)"
     for v in $(schema_versions); do
-        "$KUBERNETES/py/bin/kubernetes-validate" --strict --no-warn --quiet -k "$v" "$W"/overlays-*.yaml "$W"/undo-*.yaml >"$W/validate.log" 2>&1 ||
+        "$KUBERNETES/py/bin/kubernetes-validate" --strict --no-warn --quiet -k "$v" "$W"/overlays-*.yaml "$W"/undo-*.yaml "$W/helping.yaml" >"$W/validate.log" 2>&1 ||
             fail "$v: $(grep -v INFO "$W/validate.log" | head -n 5)"
     done
     # It would say so.
