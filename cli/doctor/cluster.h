@@ -1,5 +1,5 @@
-/* cluster.h - what doctor looks at of a cluster: cluster_look.c ◀ cluster_dns.c, cluster_shared.c ◀ cluster.c. Internal to
- * this folder; on one loop. */
+/* cluster.h - what doctor looks at of a cluster: cluster_look.c ◀ cluster_dns.c, cluster_shared.c ◀ cluster.c. Internal
+ * to this folder; on one loop. */
 #ifndef ENTREPOT_CLI_DOCTOR_CLUSTER_H
 #define ENTREPOT_CLI_DOCTOR_CLUSTER_H
 
