@@ -34,7 +34,9 @@ void stripes_make(struct stripe_map *m, const struct ring_node *nodes, int count
     m->self = self;
     m->key = key;
     m->stripe = size < 0 ? RING_STRIPE_MIN : ring_stripe(size);
-    m->stripes = size < 0 ? 1 : (size_t)MIN(MAX((size + m->stripe - 1) / m->stripe, (int64_t)1), (int64_t)STRIPES_MAX);
+    m->stripes = size <= 0 ? 1 : (size_t)MIN((size - 1) / m->stripe + 1, (int64_t)STRIPES_MAX);
+    for (int i = 0; i < count; i++)
+        m->has_zones = m->has_zones || nodes[i].zone != nodes[self].zone;
     level_make(&m->zone, nodes, count, key, nodes[self].zone, -1);
     level_make(&m->all, nodes, count, key, RING_ANYWHERE, -1);
     level_make(&m->before, nodes, count, key, RING_ANYWHERE, self);

@@ -32,6 +32,7 @@ struct stripe_map {
     uint64_t key;
     int64_t stripe; /* bytes of one */
     size_t stripes;
+    bool has_zones; /* there are nodes beyond this one's zone */
     struct stripe_level zone, all, before; /* `before`: all without this node */
 };
 
