@@ -122,8 +122,8 @@ struct stripe_choice stripes_choose(const struct stripe_map *m, const struct str
     if (!zone_home && choose_node(m, &m->zone, now, PLACE_ZONE, &zone_home, &c))
         return c;
     c.hops = 2;
-    home = home || (zone_home && m->zone.count == m->all.count);
-    if (!home && m->zone.count < m->all.count && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
+    home = home || (zone_home && !m->has_zones);
+    if (!home && m->has_zones && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
         return c;
     c.from = STRIPE_HAVE;
     if (home && now->have && choose_node(m, &m->before, now, PLACE_HAVE, &none, &c))
