@@ -75,6 +75,11 @@ static int level_node(const struct stripe_map *m, const struct stripe_level *l, 
     return l->nodes[attempt == 0 ? home : ring_other(l->keys, l->count, m->key, stripe, home, attempt)];
 }
 
+static bool is_home_of_all(const struct stripe_map *m, size_t stripe)
+{
+    return level_node(m, &m->all, stripe, 0) == m->self;
+}
+
 /* The way, place by place. */
 enum {
     PLACE_ZONE = 0,
@@ -114,7 +119,7 @@ static bool choose_bucket(const struct stripe_now *now, unsigned place, struct s
 struct stripe_choice stripes_choose(const struct stripe_map *m, const struct stripe_now *now)
 {
     struct stripe_choice c = {.from = STRIPE_PEER, .node = -1};
-    bool zone_home = now->hops >= 1, home = now->hops >= 2, none = false;
+    bool home = now->hops >= 2 || is_home_of_all(m, now->stripe), zone_home = now->hops >= 1 || home, none = false;
 
     if (now->bucket_first && choose_bucket(now, PLACE_BUCKET_FIRST, &c))
         return c;

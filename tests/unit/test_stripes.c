@@ -246,47 +246,84 @@ static void large_zones(void **state UNUSED)
 
 /* ---- all questions that can follow from one ---- */
 
-static int longest, circles;
+struct walk {
+    struct town *town;
+    size_t stripe;
+    bool fails;  /* what is asked may fail: the next one is asked too */
+    int longest; /* hops */
+    int circles; /* a node that was on the way is asked again */
+};
 
-static void ask_on(struct town *t, int node, int hops, size_t stripe, const int *way, int length)
+static void ask_on(struct walk *w, int node, int hops, const int *way, int length)
 {
-    struct stripe_now now = {.stripe = stripe, .hops = hops, .have = true, .bucket = true};
+    struct stripe_now now = {.stripe = w->stripe, .hops = hops, .have = true};
     struct stripe_choice c;
     int further[4];
 
-    assert_true(length <= 3);
-    longest = MAX(longest, length);
+    assert_true(length < 3);
+    w->longest = MAX(w->longest, length);
     for (int i = 0; i < length; i++)
-        circles += way[i] == node;
+        w->circles += way[i] == node;
     memcpy(further, way, (size_t)length * sizeof(*way));
     further[length] = node;
     do {
-        c = town_choose(t, node, now);
-        is_sound(t, node, &now, &c);
+        c = town_choose(w->town, node, now);
+        is_sound(w->town, node, &now, &c);
         if (c.from == STRIPE_PEER)
-            ask_on(t, c.node, c.hops, stripe, further, length + 1);
-        if (c.from == STRIPE_BUCKET)
-            now.bucket = false;
-        else
-            now.tried = c.place + 1;
-    } while (c.from != STRIPE_REGISTRY);
+            ask_on(w, c.node, c.hops, further, length + 1);
+        now.tried = c.place + 1;
+        now.have = now.have && (w->fails || c.from != STRIPE_HAVE);
+    } while (c.from == STRIPE_HAVE || (c.from == STRIPE_PEER && w->fails));
 }
 
-static void no_circles(void **state UNUSED)
+static struct walk walk_all(bool fails, bool some_rest)
 {
-    longest = circles = 0;
+    struct walk w = {.fails = fails};
+
     for (int n = 0; n < 120; n++) {
         int count = 1 + (int)(number_of("count", n) % 12), zones = 1 + (int)(number_of("zones", n) % 4);
-        struct town *t = town_new(count, zones, n, 60 << 20);
+        struct town *t = w.town = town_new(count, zones, n, 60 << 20);
         for (int i = 0; i < count; i++)
-            t->rests[i] = n % 3 == 0 && number_of("rest", n * 100 + i) % 4 == 0;
+            t->rests[i] = some_rest && number_of("rest", n * 100 + i) % 4 == 0;
         for (int node = 0; node < count; node++)
-            for (size_t stripe = 0; stripe < t->maps[node].stripes; stripe++)
-                ask_on(t, node, 0, stripe, NULL, 0);
+            for (w.stripe = 0; w.stripe < t->maps[node].stripes; w.stripe++)
+                ask_on(&w, node, 0, NULL, 0);
         town_free(t);
     }
-    print_message("longest %d circles %d\n", longest, circles);
-    assert_int_equal(longest, 2);
+    return w;
+}
+
+/* While nothing fails: two hops at most, no node twice. */
+static void no_circles(void **state UNUSED)
+{
+    struct walk w = walk_all(false, false);
+
+    assert_int_equal(w.longest, 2);
+    assert_int_equal(w.circles, 0);
+}
+
+/* Whatever fails or rests, a question is asked on twice at most: it ends at a registry. What it comes back to does so
+ * with more hops, and goes by them (striped_turn()). */
+static void it_ends(void **state UNUSED)
+{
+    assert_int_equal(walk_all(true, false).longest, 2);
+    assert_int_equal(walk_all(true, true).longest, 2);
+    assert_int_equal(walk_all(false, true).longest, 2);
+}
+
+/* All nodes of all zones come to the same registry's door, once. */
+static void one_for_all(void **state UNUSED)
+{
+    for (int n = 0; n < 60; n++) {
+        struct town *t = town_new(1 + n % 13, 1 + n % 4, n, 60 << 20);
+        for (size_t stripe = 0; stripe < t->maps[0].stripes; stripe++) {
+            int homes = 0;
+            for (int node = 0; node < t->count; node++)
+                homes += town_choose(t, node, (struct stripe_now){.stripe = stripe}).from == STRIPE_REGISTRY;
+            assert_int_equal(homes, 1);
+        }
+        town_free(t);
+    }
 }
 
 int main(void)
@@ -294,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes),      cmocka_unit_test(who_is_there), cmocka_unit_test(all_combinations),
         cmocka_unit_test(the_bucket), cmocka_unit_test(large_zones),  cmocka_unit_test(no_circles),
+        cmocka_unit_test(it_ends),    cmocka_unit_test(one_for_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
