@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -326,6 +327,14 @@ struct peer *ask_peer(const struct peer_ask *a)
 
 /* ---- the other side ---- */
 
+/* Digits alone, `max` at most; anything else is 0. */
+static int64_t ask_number(const char *text, int64_t max)
+{
+    bool digits = *text && !text[strspn(text, "0123456789")];
+
+    return digits ? MIN((int64_t)strtoll(text, NULL, 10), max) : 0;
+}
+
 static bool take_word(const char *word, size_t len, struct ask_head *out)
 {
     char text[PEER_NAME_MAX + 6];
@@ -334,13 +343,13 @@ static bool take_word(const char *word, size_t len, struct ask_head *out)
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)len, word);
     if (strncmp(text, "v=", 2) == 0)
-        out->version = atoi(text + 2);
+        out->version = (int)ask_number(text + 2, INT_MAX);
     else if (strncmp(text, "hops=", 5) == 0)
-        out->hops = atoi(text + 5);
+        out->hops = (int)ask_number(text + 5, INT_MAX);
     else if (strncmp(text, "from=", 5) == 0)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
     else if (strncmp(text, "size=", 5) == 0)
-        out->size = MAX(strtoll(text + 5, NULL, 10), 0LL);
+        out->size = ask_number(text + 5, INT64_MAX);
     else if (strcmp(text, "have") == 0)
         out->have = true;
     else if (strcmp(text, "insist") == 0)
