@@ -6,7 +6,6 @@
 #include "base/secret.h"
 #include "base/url.h"
 
-#include <ctype.h>
 #include <event2/event.h>
 #include <limits.h>
 #include <stdlib.h>
