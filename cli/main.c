@@ -8,6 +8,7 @@
 static const struct cli_command COMMANDS[] = {
     {"serve", cmd_serve, "run the daemon"},
     {"status", cmd_status, "show hits, bytes saved, upstreams, transfers"},
+    {"peers", cmd_peers, "show the nodes of the cluster, and how they do"},
     {"pulls", cmd_pulls, "show who pulled what"},
     {"top", cmd_top, "show pulls and downloads in flight, live"},
     {"ls", cmd_ls, "list the images in the cache"},

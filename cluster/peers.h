@@ -14,9 +14,9 @@
 
 enum {
     PEERS_MAX = 16384,
-    PEER_NAME_MAX = 271,   /* of an address: a host of a certificate, a colon and a port */
-    PEER_WORD_MAX = 63,    /* of a zone, of a version */
-    PEER_REST_MS = 2000,   /* after its first failure; doubles */
+    PEER_NAME_MAX = 271, /* of an address: a host of a certificate, a colon and a port */
+    PEER_WORD_MAX = 63,  /* of a zone, of a version */
+    PEER_REST_MS = 2000, /* after its first failure; doubles */
     PEER_REST_MAX_MS = 60000,
 };
 
@@ -72,13 +72,15 @@ void peer_note_failure(struct peer *p, const char *why);
 /* It refuses this node (clock, secret, certificate): told once in a while, and it is not asked for PEER_REST_MAX_MS. */
 void peer_note_refusal(struct peer *p, const char *why);
 void peer_note_answer(struct peer *p);
+/* Bytes from all that there are and were, and to them: never less than before. */
+void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent);
 bool peer_is_resting(const struct peer *p);
 
 /* The state of the membership, for `entrepot peers`, metrics and doctor; set by the members. */
 struct peers_source {
-    bool ok;       /* it answers */
-    char from[32]; /* "etcd", "dns" */
-    char why[200]; /* what is wrong; "" nothing */
+    bool ok;         /* it answers */
+    char from[32];   /* "etcd", "dns" */
+    char why[200];   /* what is wrong; "" nothing */
     int64_t since_s; /* since 1970: when `ok` changed */
 };
 void peers_note_source(struct peers *all, const char *from, bool ok, const char *why);

@@ -60,12 +60,49 @@ int64_t ring_stripe(int64_t size)
     return stripe;
 }
 
-size_t ring_home(size_t count, int64_t stripe, size_t attempt)
+static uint64_t stripe_score(uint64_t node, uint64_t key, size_t stripe)
 {
-    size_t k = (size_t)stripe, home = k % count;
+    return ring_mix(node ^ ring_mix(key + (uint64_t)stripe * 0x9e3779b97f4a7c15ULL));
+}
 
-    if (attempt == 0 || count == 1)
-        return home;
-    size_t others = count - 1, step = (k / count + attempt - 1) % others;
-    return (home + 1 + step) % count;
+void ring_assign(const uint64_t *keys, size_t count, uint64_t key, size_t stripes, uint8_t *homes)
+{
+    size_t most = (stripes + count - 1) / count, load[RING_HOMES_MAX] = {0};
+
+    for (size_t s = 0; s < stripes; s++) {
+        size_t best = count;
+        uint64_t best_score = 0;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t score = stripe_score(keys[i], key, s);
+            if (load[i] < most && (best == count || score > best_score)) {
+                best = i;
+                best_score = score;
+            }
+        }
+        homes[s] = (uint8_t)best;
+        load[best]++;
+    }
+}
+
+size_t ring_other(const uint64_t *keys, size_t count, uint64_t key, size_t stripe, size_t home, size_t attempt)
+{
+    bool used[RING_HOMES_MAX] = {0};
+    size_t best = home;
+
+    for (size_t a = 0; a < attempt; a++) {
+        if (a % (count - 1) == 0)
+            for (size_t i = 0; i < count; i++)
+                used[i] = i == home;
+        uint64_t best_score = 0;
+        best = home;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t score = stripe_score(keys[i], key, stripe);
+            if (!used[i] && (best == home || score > best_score)) {
+                best = i;
+                best_score = score;
+            }
+        }
+        used[best] = true;
+    }
+    return best;
 }

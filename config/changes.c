@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Everything else is applied while the daemon runs. */
-static const char *const RESTART[] = {"admin.socket", "cache.path", "fetchers", "gc.policy", "intercept.ca", "workers"};
+static const char *const RESTART[] = {"admin.socket", "cache.path",   "cluster", "fetchers",
+                                      "gc.policy",    "intercept.ca", "workers"};
 
 bool config_needs_restart(const char *key)
 {
@@ -21,7 +22,8 @@ static void compare(json_t *out, const char *path, const json_t *from, const jso
 static void note_change(json_t *out, const char *path, const json_t *from, const json_t *to)
 {
     json_t *none = json_null();
-    bool restart = from && to && config_needs_restart(path); /* an authority that there was not before is just made */
+    /* an authority that there was not before is just made */
+    bool restart = config_needs_restart(path) && ((from && to) || !config_path_is_in(path, "intercept.ca"));
 
     json_array_append_new(out, json_pack("{s:s, s:O, s:O, s:s}", "key", path, "from", from ? from : none, "to",
                                          to ? to : none, "needs", restart ? "restart" : "reload"));
@@ -135,6 +137,8 @@ void config_keep(struct config *c, const struct config *from, bool listen, bool 
     c->fetchers = from->fetchers;
     c->workers = from->workers;
     c->gc_lru = from->gc_lru;
+    config_free_cluster(&c->cluster);
+    config_copy_cluster(&c->cluster, &from->cluster);
     if (authority) {
         config_set(&c->intercept.cert, from->intercept.cert);
         config_set(&c->intercept.key, from->intercept.key);

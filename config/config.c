@@ -264,7 +264,7 @@ static bool take_sections(struct config_reading *r, const struct yaml_config *y)
         ok = config_take_upstream(r, i, &y->upstreams[i]);
     if (ok)
         config_add_well_known(r->c);
-    return ok && config_take_policy(r, y) && check_registries(r);
+    return ok && config_take_policy(r, y) && config_take_cluster(r, y) && check_registries(r);
 }
 
 /* The file, if there is one, and the environment. */
@@ -453,6 +453,7 @@ void config_free(struct config *c)
         free(c->tag_rules[i].tag);
     }
     config_free_intercept(c);
+    config_free_cluster(&c->cluster);
     config_free_sources(c);
     config_free_policy(c);
     free(c->file);

@@ -61,6 +61,10 @@ bool config_take_intercept(struct config_reading *r, const struct yaml_config *y
 /* Its defaults, once the cache's folder is known. */
 void config_finish_intercept(struct config *c);
 void config_free_intercept(struct config *c);
+/* `cluster`; after the listeners. */
+bool config_take_cluster(struct config_reading *r, const struct yaml_config *y);
+void config_free_cluster(struct config_cluster *c);
+void config_copy_cluster(struct config_cluster *to, const struct config_cluster *from);
 /* Adds the nth upstream of the file. */
 bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_upstream *y);
 /* `tags`: for all, with the rules; and an upstream's own. */

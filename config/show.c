@@ -249,6 +249,75 @@ static json_t *policy(const struct config *c)
     return j;
 }
 
+static void add_text(json_t *j, const char *key, const char *text)
+{
+    if (text && *text)
+        json_object_set_new(j, key, show_text(text));
+}
+
+/* Unless there is nothing in it. */
+static void add_section(json_t *j, const char *key, json_t *section)
+{
+    if (json_is_array(section) ? json_array_size(section) > 0 : json_object_size(section) > 0)
+        json_object_set(j, key, section);
+    json_decref(section);
+}
+
+static json_t *show_peers(const struct config_cluster *c)
+{
+    json_t *j = json_object(), *etcd = json_array();
+
+    for (int i = 0; c->etcd[i]; i++)
+        json_array_append_new(etcd, show_text(c->etcd[i]));
+    add_section(j, "etcd", etcd);
+    add_text(j, "prefix", c->prefix);
+    add_text(j, "ca", c->etcd_trust.ca);
+    add_text(j, "cert", c->etcd_trust.client_cert);
+    add_text(j, "key", c->etcd_trust.client_key);
+    add_text(j, "username", c->username);
+    add_text(j, "password_file", c->password_file);
+    add_text(j, "dns", c->dns);
+    return j;
+}
+
+static json_t *show_shared(const struct config_shared *s)
+{
+    json_t *j = json_object();
+
+    if (!s->s3)
+        return j;
+    add_text(j, "s3", s->s3);
+    add_text(j, "bucket", s->bucket);
+    json_object_set_new(j, "prefix", show_text(s->prefix)); /* "" is not the default */
+    add_text(j, "region", s->region);
+    add_section(j, "credentials", credentials(&s->credentials));
+    add_text(j, "ca", s->ca);
+    json_object_set_new(j, "private", json_boolean(s->keep_private));
+    return j;
+}
+
+/* What is set; without a cluster that is nothing. */
+static json_t *show_cluster(const struct config_cluster *c)
+{
+    static const char *const tiers[] = {[TIER_PEERS] = "peers", [TIER_SHARED] = "shared"};
+    json_t *j = json_object(), *tls = json_object(), *order = json_array();
+
+    add_section(j, "peers", show_peers(c));
+    add_text(j, "advertise", c->advertise);
+    add_text(j, "listen", c->listen);
+    add_text(j, "zone", c->zone);
+    add_text(tls, "cert", c->tls.cert);
+    add_text(tls, "key", c->tls.key);
+    add_text(tls, "ca", c->tls.client_ca);
+    add_section(j, "tls", tls);
+    add_text(j, "secret_file", c->secret_file);
+    add_section(j, "shared", show_shared(&c->shared));
+    for (size_t i = 0; i < ARRAY_LEN(c->order) && c->order[i] != TIER_NONE; i++)
+        json_array_append_new(order, json_string(tiers[c->order[i]]));
+    add_section(j, "order", order);
+    return j;
+}
+
 json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
@@ -264,6 +333,7 @@ json_t *config_json(const struct config *c)
         json_object_set_new(j, "intercept", intercept(c));
     if (config_has_policy(c))
         json_object_set_new(j, "policy", policy(c));
+    add_section(j, "cluster", show_cluster(&c->cluster));
     json_object_set_new(j, "admin", json_pack("{s:o}", "socket", show_text(c->admin_socket)));
     if (c->metrics_address)
         json_object_set_new(j, "metrics", json_pack("{s:o}", "address", show_text(c->metrics_address)));

@@ -80,6 +80,14 @@ struct yaml_config {
     char *policy_allow[CONFIG_RULES_MAX], *policy_deny[CONFIG_RULES_MAX];
     int policy_allow_count, policy_deny_count;
     struct {
+        char *etcd_prefix, *etcd_ca, *etcd_cert, *etcd_key, *username, *password_file, *dns; /* peers */
+        char *advertise, *listen, *zone, *cert, *key, *ca, *secret_file;
+        char *s3, *bucket, *prefix, *region, *shared_ca, *keep_private; /* shared */
+        struct yaml_credentials credentials;
+    } cluster;
+    char *cluster_etcd[CONFIG_ETCD_MAX], *cluster_order[2];
+    int cluster_etcd_count, cluster_order_count;
+    struct {
         char *socket;
     } admin;
     struct {

@@ -34,6 +34,8 @@ static void hand_out_folders(struct proxy *p)
         .long_pool = p->long_pool,
         .started_s = p->started_s,
         .seen = &p->seen,
+        .peers = p->peers,
+        .bucket = p->bucket,
         .pulls = p->pulls,
         .figures = metrics_figures,
         .problems = health_each,

@@ -363,6 +363,7 @@ void metrics_print(struct proxy *p, struct buf *b)
     print_unstored(p, b);
     health_print(p, b);
     interception_print(p, b);
+    cluster_print(p, b);
     reload_print(p, b);
     certificates_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");

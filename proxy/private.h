@@ -90,6 +90,8 @@ struct proxy {
     struct access_log *access_log;
     struct pulls *pulls;
     struct gc *gc;
+    struct peers *peers;   /* NULL: this node is alone */
+    struct bucket *bucket; /* NULL: there is none */
     struct status_page *page;
     struct serve_loop serve_loops[SERVE_LOOPS_MAX];
     int serve_loop_count;
@@ -290,6 +292,11 @@ void record_print(const struct proxy *p, struct buf *out);
 void health_each(void *proxy, void (*fn)(void *arg, const struct problem *problem), void *arg);
 /* Its figures, for the page of metrics. Any thread. */
 void health_print(struct proxy *p, struct buf *out);
+
+/* ---- cluster_print.c ---- */
+
+/* Nothing, if there is none. */
+void cluster_print(const struct proxy *p, struct buf *out);
 
 /* ---- requests.c ---- */
 

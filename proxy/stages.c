@@ -227,7 +227,7 @@ static bool start_fetch_loops(struct server *s, struct err *err)
 {
     struct proxy *p = &s->proxy;
 
-    p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
+    p->fetchers = fetchers_new(p->cache, p->config, p->cluster, p->config->fetchers, err);
     if (p->fetchers)
         p->readahead = readahead_new(p->cache, p->fetchers, s->loop);
     return p->fetchers != NULL;

@@ -17,6 +17,7 @@ void response_reset(struct transfer_response *r)
     memset(r, 0, sizeof(*r));
     r->content_length = r->range_first = r->range_last = r->range_total = -1;
     r->socket = -1;
+    r->age = -1;
     r->ratelimit_limit = r->ratelimit_remaining = r->ratelimit_window = -1;
 }
 
@@ -192,6 +193,17 @@ static void take_link(struct transfer_response *r, const char *v)
     r->next_page_named = named;
 }
 
+static void take_age(struct transfer_response *r, const char *v)
+{
+    r->age = number(v, NULL);
+}
+
+static void response_take_peer(struct transfer_response *r, const char *v)
+{
+    if (strlen(v) < sizeof(r->peer))
+        snprintf(r->peer, sizeof(r->peer), "%s", v);
+}
+
 static void take_filters(struct transfer_response *r, const char *v)
 {
     if (strlen(v) < sizeof(r->oci_filters))
@@ -272,6 +284,8 @@ static const struct {
     {"link", take_link},
     {"oci-filters-applied", take_filters},
     {"content-encoding", take_encoding},
+    {"age", take_age},
+    {"entrepot-peer", response_take_peer},
     {"server", take_server},
     {"cache-status", take_cache_status},
 };

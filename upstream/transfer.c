@@ -354,6 +354,8 @@ static void set_security(CURL *h, const struct transfer_request *req)
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    if (req->internal)
+        curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
     if (req->isolated) {
         curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);

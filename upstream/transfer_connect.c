@@ -24,7 +24,7 @@ static bool is_named(struct transfer *t)
     char *url = NULL;
 
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the current one */
-    return t->proxy || t->anywhere || (url && reach_is_named(url, t->named));
+    return t->proxy || t->anywhere || t->internal || (url && reach_is_named(url, t->named));
 }
 
 /* ---- through what ---- */
@@ -54,7 +54,7 @@ static const char *own_proxy(const struct transfer *t)
 {
     _cleanup_free_ char *url = t->connect_only ? xasprintf("https%s", strstr(t->url, "://")) : NULL;
 
-    return proxy_for(url ? url : t->url, NULL);
+    return t->internal ? NULL : proxy_for(url ? url : t->url, NULL);
 }
 
 static void use_proxy(struct transfer *t, const char *proxy)
@@ -105,6 +105,8 @@ void transfer_follow(struct transfer *t, const char *line, size_t len)
     if (!*location)
         return;
     t->followed = true;
+    if (t->internal)
+        return;
     use_proxy(t, proxy_for(url ? url : t->url, location));
     _cleanup_free_ char *to_url = url_resolve(url ? url : t->url, location);
     show_certificate(t, to_url);
@@ -269,6 +271,7 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
     t->url = xstrdup(req->url);
     t->connect_only = req->connect_only;
     t->anywhere = req->anywhere;
+    t->internal = req->internal;
     use_proxy(t, own_proxy(t));
     t->named = req->named;
     t->trust = req->trust;

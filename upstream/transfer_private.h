@@ -39,7 +39,7 @@ struct transfer {
     const char *const *named, *const *shown_to;
     const struct trust *trust;
     atomic_int *users; /* in use: named, shown_to, trust; NULL: not counted */
-    bool connect_only, anywhere;
+    bool connect_only, anywhere, internal;
     bool shows;    /* the client certificate is shown to the current hop */
     bool followed; /* a Location header of this answer has been read: the first one counts */
     bool cancelled;

@@ -181,6 +181,7 @@ enum { INGEST_REPOS_MAX = 32 /* others prove it again */ };
 struct ingest_row {
     int64_t size;    /* bytes; less than 2^56 */
     bool is_private; /* no public repository has proved to contain the blob */
+    bool unvouched;  /* some of its bytes are not its registry's, and not verified yet (cache/ingest/ingest.h) */
     /* Those that have: what is here may be served to them. They are of one registry, whose bytes these are. */
     struct ingest_repo {
         uint64_t id;

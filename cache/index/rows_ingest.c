@@ -11,7 +11,14 @@
 
 #include <string.h>
 
-enum { INGEST_HEAD_LEN = 8 + 1, INGEST_REPO_LEN = ID_LEN + 1, FLAG_PRIVATE = 1, FLAG_REPOS = 2, FLAGS_AT = 7 };
+enum {
+    INGEST_HEAD_LEN = 8 + 1,
+    INGEST_REPO_LEN = ID_LEN + 1,
+    FLAG_PRIVATE = 1,
+    FLAG_REPOS = 2,
+    FLAG_UNVOUCHED = 4,
+    FLAGS_AT = 7
+};
 
 static size_t put_repos(uint8_t *out, const struct ingest_row *row)
 {
@@ -47,7 +54,7 @@ bool rows_put_ingest(struct index_txn *t, const struct digest *d, const struct i
         xmalloc(INGEST_HEAD_LEN + text + 1 + row->repo_count * INGEST_REPO_LEN + row->bitmap_len);
 
     put_le64(v, row->size);
-    v[FLAGS_AT] = (uint8_t)(FLAG_REPOS | (row->is_private ? FLAG_PRIVATE : 0));
+    v[FLAGS_AT] = (uint8_t)(FLAG_REPOS | (row->is_private ? FLAG_PRIVATE : 0) | (row->unvouched ? FLAG_UNVOUCHED : 0));
     v[8] = (uint8_t)text;
     uint8_t *p = v + INGEST_HEAD_LEN;
     memcpy(p, row->validator, text);
@@ -69,7 +76,9 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, struct ingest_
     size_t text = p[8], repos = 0;
     if (v.len < INGEST_HEAD_LEN + text)
         return false;
-    *row = (struct ingest_row){.size = get_le64(p) & (INT64_MAX >> 7), .is_private = flags & FLAG_PRIVATE};
+    *row = (struct ingest_row){.size = get_le64(p) & (INT64_MAX >> 7),
+                               .is_private = flags & FLAG_PRIVATE,
+                               .unvouched = flags & FLAG_UNVOUCHED};
     p += INGEST_HEAD_LEN;
     memcpy(row->validator, p, text);
     p += text;

@@ -110,7 +110,7 @@ struct checkpoint {
     uint8_t *bitmap;
     size_t len;
     char validator[VALIDATOR_MAX + 1];
-    bool is_private;
+    bool is_private, unvouched;
     SLIST_HEAD(, repo_name) repos; /* a copy */
     void (*then)(struct ingest *i);
     struct err sync_err;
@@ -125,7 +125,11 @@ static bool enter_repo(struct index_txn *t, const struct repo_name *r, uint64_t 
 static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
 {
     struct checkpoint *c = arg;
-    struct ingest_row row = {.size = c->size, .is_private = c->is_private, .bitmap = c->bitmap, .bitmap_len = c->len};
+    struct ingest_row row = {.size = c->size,
+                             .is_private = c->is_private,
+                             .unvouched = c->unvouched,
+                             .bitmap = c->bitmap,
+                             .bitmap_len = c->len};
     const struct repo_name *r;
     struct blob_row stored;
     uint64_t id;
@@ -210,6 +214,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     c->size = i->size;
+    c->unvouched = i->unvouched;
     c->len = i->bitmap_len;
     c->bitmap = xmalloc(c->len + 1);
     if (c->len > 0) /* its size may not be known yet */

@@ -14,6 +14,7 @@ struct follower {
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
     bool whole;                /* it would have the whole blob: the last MiB waits for the digest */
+    bool for_node;             /* for another node of the cluster; set once */
     bool waiting;              /* for ready() */
     bool for_end;              /* it waits for the blob to be stored, for no bytes */
     bool told;                 /* the fetch knows that it wants what is at its position, and behind */
@@ -43,7 +44,7 @@ static void follower_tell(void *arg)
     follower_unref(f);
 }
 
-struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+static struct follower *follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last, bool for_node,
                                void (*ready)(void *arg), void *arg)
 {
     struct follower *f = xcalloc(1, sizeof(*f));
@@ -55,8 +56,9 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     /* Behind a relay that takes over, what counts is where the answer began. */
     int64_t from = i->relay && i->sent.fd >= 0 ? MIN(i->sent.first, first) : first;
     bool most = i->size < 0 || f->end - from > i->size / 2;
-    f->whole = most && (i->size < 0 || f->end >= i->size);
-    i->whole = i->whole || (i->relay ? f->whole : most);
+    f->for_node = for_node;
+    f->whole = !for_node && most && (i->size < 0 || f->end >= i->size);
+    i->whole = i->whole || (i->relay || for_node ? f->whole : most);
     TAILQ_INSERT_TAIL(&i->followers, f, entry);
     i->follower_count++;
     if (i->relay) {
@@ -65,6 +67,18 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     }
     pthread_mutex_unlock(&i->lock);
     return f;
+}
+
+struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                               void (*ready)(void *arg), void *arg)
+{
+    return follow(i, loop, first, last, false, ready, arg);
+}
+
+struct follower *ingest_follow_for_node(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                                        void (*ready)(void *arg), void *arg)
+{
+    return follow(i, loop, first, last, true, ready, arg);
 }
 
 /* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.
@@ -79,6 +93,8 @@ static int64_t readable(const struct follower *f)
         return MIN(f->end, i->size) - at;
     if (i->size < 0 && !i->relay)
         return 0; /* it may have to begin again, as a relay */
+    if (i->unvouched && !f->for_node && i->size <= INGEST_HELD_MAX)
+        return 0;
     int64_t limit = f->whole ? MIN(f->end, ingest_withheld(i)) : f->end;
     return MAX(MIN(at + ingest_present(i, at), limit) - at, 0);
 }
@@ -240,6 +256,27 @@ bool ingest_is_wanted_whole(struct ingest *i)
     bool whole = i->whole;
     pthread_mutex_unlock(&i->lock);
     return whole;
+}
+
+bool ingest_is_unvouched(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    bool unvouched = i->unvouched;
+    pthread_mutex_unlock(&i->lock);
+    return unvouched;
+}
+
+bool ingest_holds_back(struct ingest *i)
+{
+    const struct follower *f;
+    bool any = false;
+
+    pthread_mutex_lock(&i->lock);
+    if (i->unvouched && i->size <= INGEST_HELD_MAX)
+        TAILQ_FOREACH(f, &i->followers, entry)
+            any = any || !f->for_node;
+    pthread_mutex_unlock(&i->lock);
+    return any;
 }
 
 int64_t follower_size(struct follower *f)

@@ -54,6 +54,7 @@ static void ingest_read_row(struct index_txn *t, void *arg)
         return;
     i->size = row.size;
     i->is_public = !row.is_private;
+    i->unvouched = row.unvouched;
     i->earlier_count = row.repo_count;
     memcpy(i->earlier, row.repos, sizeof(i->earlier));
     snprintf(i->validator, sizeof(i->validator), "%.*s", VALIDATOR_MAX - ORIGIN_LEN, row.validator + ORIGIN_LEN);
@@ -317,6 +318,14 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);
     return true;
+}
+
+void ingest_note_unvouched(struct ingest *i)
+{
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    i->unvouched = true;
+    pthread_mutex_unlock(&i->lock);
 }
 
 void ingest_end_of_unknown(struct ingest *i)

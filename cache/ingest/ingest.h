@@ -36,6 +36,10 @@
  * follower of any other range gets its bytes as they arrive: a piece cannot be verified before all of the blob is here,
  * and its client checks it itself. Pieces stay in the part like all other bytes, for other pieces and for the whole.
  *
+ * Unvouched bytes: other nodes and buckets are sources, too, and one of them may send wrong bytes. Until the digest is
+ * verified, clients get nothing of a blob of at most INGEST_HELD_MAX with such bytes, so that it can be fetched again
+ * from its registry without their noticing. Other nodes get it as it comes: they do the same.
+ *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
  * writes the row. Fronts are in no row. A crash loses at most what came after the last checkpoint.
  *
@@ -75,6 +79,7 @@ enum {
     INGEST_WITHHELD = 1 << 20,     /* bytes at the end, at most, that wait for the digest: of a small blob all */
     INGEST_CHECKPOINT = 8 << 20,   /* bytes between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500,    /* and milliseconds */
+    INGEST_HELD_MAX = 1 << 30,     /* bytes of a blob that is held back for that; larger ones are sent as they come */
     RELAY_WINDOW = 256 << 10,      /* bytes in memory that a relay's follower may read, and has not read yet */
 };
 
@@ -140,6 +145,8 @@ void part_map_clear(struct part_map *map);
 int64_t ingests_size_of_part(struct ingests *all, const struct digest *d);
 /* The same for one that arrives, and is public; -1: none does, or its size is not known. Any thread. */
 int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
+/* Whether the byte at `at` of a blob that arrives is here. Any thread. */
+bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
@@ -266,6 +273,11 @@ void ingest_need_room(struct ingest *i, int64_t bytes);
 /* Bytes from a source, at `offset`. What is here already is skipped, and what does not continue it or begin a segment.
  * Errors: ERR_IO, ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
+/* The next bytes are not from its registry. The ingest's loop. */
+void ingest_note_unvouched(struct ingest *i);
+/* Whether there are such bytes, and whether a client waits for all others because of them. Any thread. */
+bool ingest_is_unvouched(struct ingest *i);
+bool ingest_holds_back(struct ingest *i);
 /* The source has sent all of a blob whose size it had not announced. */
 void ingest_end_of_unknown(struct ingest *i);
 /* Stops: what has been received stays to be resumed (err NULL or transient), or is dropped (`discard`). */
@@ -298,6 +310,10 @@ void ingest_unref(struct ingest *i);
  * 0 and something has changed. */
 struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
                                void (*ready)(void *arg), void *arg);
+/* The same for another node of the cluster: nothing is held back, and what it asks for does not make the blob wanted as
+ * a whole. */
+struct follower *ingest_follow_for_node(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                                        void (*ready)(void *arg), void *arg);
 /* Bytes that may be read at the follower's position now; 0: wait for ready(), or nothing is left (follower_size()); -1:
  * the ingest ended without them, *err says why. */
 int64_t follower_available(struct follower *f, struct err *err);

@@ -100,6 +100,23 @@ bool ingests_ended(struct ingests *all, uint64_t verified)
     return ended;
 }
 
+bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at)
+{
+    bool has = false;
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH(i, &all->list, entry) {
+        if (i->relay || !digest_eq(&i->digest, d))
+            continue;
+        pthread_mutex_lock(&i->lock);
+        has = has || (i->size > at && ingest_present(i, at) > 0);
+        pthread_mutex_unlock(&i->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return has;
+}
+
 static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
 {
     return rows_drop_ingest(t, arg, err);

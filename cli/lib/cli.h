@@ -20,6 +20,7 @@ struct cli_options {
 
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_peers(int argc, char **argv);
 int cmd_pulls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_ls(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct admin_page {
     void (*answer)(struct admin_job *job);
 } PAGES[] = {
     {HTTP_METHOD_GET, "/v1/status", 0, admin_status},
+    {HTTP_METHOD_GET, "/v1/peers", 0, admin_peers},
     {HTTP_METHOD_GET, "/v1/pulls", LOOPS, admin_pulls_list},
     {HTTP_METHOD_GET, "/v1/pulls/now", 0, admin_pulls_now},
     {HTTP_METHOD_GET, "/v1/metrics", 0, admin_metrics},

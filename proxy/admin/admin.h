@@ -11,6 +11,8 @@
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
 #include "base/buf.h"
+#include "cluster/bucket.h"
+#include "cluster/peers.h"
 #include "config/config.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
@@ -33,6 +35,8 @@ struct admin {
     struct pool *admin_pool, *long_pool; /* short work; what takes long */
     int64_t started_s;
     const struct engines_seen *seen;
+    struct peers *peers;                                   /* NULL: this node is alone */
+    struct bucket *bucket;                                 /* NULL: there is none */
     struct pulls *pulls;                                   /* what clients pull (proxy/seen/pulls.h) */
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     /* Calls fn for each thing that is wrong; any thread */

@@ -5,6 +5,9 @@
 #include "proxy/admin/job.h"
 
 void admin_status(struct admin_job *job);
+void admin_peers(struct admin_job *job);
+/* The nodes of the cluster, `most` of them, and the bucket; each null if there are none. A new reference. */
+json_t *admin_cluster(const struct admin *a, int most);
 /* Texts, for reports of bugs: metrics, the latest lines of the log, what everything waits for. */
 void admin_metrics(struct admin_job *job);
 void admin_log(struct admin_job *job);

@@ -60,9 +60,9 @@ static enum step blob_lookup(struct fetch *f)
     }
     if (!f->hit.stored && blob_may_be_partial(f) && (b->ingest = blob_begin(f)) && blob_begin_partial(f))
         return STEP_WAIT;
-    if (fetch_is_offline(f)) {
+    if (fetch_is_offline(f) || f->want.have) {
         err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name,
-                fetch_why_offline(f));
+                f->want.have ? "this is all that was asked" : fetch_why_offline(f));
         f->result.how = HOW_ERROR;
         return b->ingest ? STEP_FAIL : STEP_DONE;
     }
@@ -71,6 +71,11 @@ static enum step blob_lookup(struct fetch *f)
 
 /* ---- ask and receive ---- */
 
+static enum fetch_how blob_how(const struct blob_fetch *b)
+{
+    return !b->unvouched ? HOW_MISS : b->opened == STRIPE_BUCKET ? HOW_SHARED : HOW_PEER;
+}
+
 static void answer_followers(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
@@ -78,7 +83,7 @@ static void answer_followers(struct fetch *f)
     if (b->waiters_follow || (ingest_size(b->ingest) < 0 && !blob_is_relay(f)))
         return;
     b->waiters_follow = true;
-    f->result.how = blob_is_relay(f) ? HOW_BYPASS : HOW_MISS;
+    f->result.how = blob_is_relay(f) ? HOW_BYPASS : blob_how(b);
     f->result.size = ingest_size(b->ingest);
     fetch_answer(f, b->ingest);
 }
@@ -88,15 +93,23 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
 
-    if (s->further && r->status == 200)
+    if (s->further && r->status == 200 && blob_source_is_registry(s))
         return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
-    if (s->ranged && r->status == 200)
+    if (s->ranged && r->status == 200 && (size < 0 || size > s->ranged_to))
         upstream_note_one_stream(f->want.site->upstream, true);
     if (r->status == 206 && blob_needs_beginning(f, size))
         return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
-    ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
+    bool vouched = blob_source_is_registry(s);
+    if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
+        ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
     b->proved = true;
+    if (!vouched)
+        ingest_note_unvouched(b->ingest);
+    if (ingest_size(b->ingest) < 0) {
+        b->unvouched = !vouched;
+        b->opened = s->choice.from;
+    }
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
         return false;
     blob_need_room(f);
@@ -142,6 +155,10 @@ static void blob_source_ended(struct blob_source *s)
         return;
     }
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
+    if (is_short && !blob_source_is_registry(s)) {
+        blob_striped_failed(s, "it ended early");
+        return;
+    }
     if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
     if (is_short && b->source_count > 1) {
@@ -194,8 +211,12 @@ static void blob_source_failed(struct blob_source *s, const struct transfer_resp
 {
     struct fetch *f = s->fetch;
     struct err own = s->err;
-    bool hinted = f->want.piece.given;
+    bool hinted = f->want.piece.given || blob_striped_is_on(f);
 
+    if (!blob_source_is_registry(s) && own.code != ERR_IO && own.code != ERR_NO_SPACE && own.code != ERR_CANCELLED) {
+        blob_striped_failed(s, err ? err->msg : "it does not have it");
+        return;
+    }
     if (blob_source_can_be_lost(s)) {
         if (!s->spans && (r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged)))
             upstream_note_one_stream(f->want.site->upstream, r->status == 200);
@@ -327,7 +348,9 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
         fetch_run(f, STEP_DONE);
         return;
     }
-    if (err && err->code == ERR_DIGEST) {
+    if (err && err->code == ERR_DIGEST && ingest_is_unvouched(b->ingest))
+        blob_striped_distrust(f);
+    else if (err && err->code == ERR_DIGEST) {
         atomic_fetch_add(&f->fetcher->all->mismatches, 1);
         log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->want.site->host, "a blob of %s from %s: %s", f->want.name,
                           f->want.site->host, err->msg);
@@ -352,41 +375,19 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 
 /* ---- ask ---- */
 
-/* The first request of a blob of which only a piece is asked for. Its size may not be known yet; the piece is rounded
- * to segments. False: the whole is wanted. */
-static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
-{
-    const struct blob_fetch *b = blob_of(f);
-    const struct fetch_piece *p = &f->want.piece;
-    int64_t size = ingest_size(b->ingest), to;
-
-    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_has_no_ranges(f->want.site->upstream))
-        return false;
-    *first = p->first >= 0 ? p->first : size >= 0 ? MAX(size - p->last, (int64_t)0) : -1;
-    if (*first < 0) { /* the last bytes, and as many before as a segment may begin earlier */
-        *end = p->last + INGEST_SEGMENT;
-        return true;
-    }
-    to = p->first >= 0 ? p->last + 1 : size; /* of an open one: as large as can be */
-    if (size >= 0) {
-        bool missing = ingest_gap(b->ingest, *first, first, end) && *first < to;
-        *end = missing ? MIN(*end, to) : *first;
-        return true;
-    }
-    *first = *first / INGEST_SEGMENT * INGEST_SEGMENT;
-    *end = to > INGEST_SIZE_MAX ? INT64_MAX : (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
-    return true;
-}
-
 static enum step blob_ask_first(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
     int64_t first, end;
 
-    if (!piece_to_ask(f, &first, &end))
+    if (!blob_piece_to_ask(f, &first, &end))
         ingest_gap(b->ingest, 0, &first, &end);
     else if (first == end)
         return STEP_PROVE; /* the piece is here */
+    if (first >= 0 && blob_striped_is_on(f)) {
+        blob_striped_ask_first(f, first, end);
+        return STEP_WAIT;
+    }
     if (b->attempts == 0 && ingest_received(b->ingest) > 0)
         log_limited_about(LOG_LEVEL_INFO, "resumed", f->want.site->host,
                           "a blob of %s is resumed at %lld of %lld bytes", f->want.name, (long long)first,
@@ -407,6 +408,7 @@ static enum step blob_ask(struct fetch *f)
     if (!ingest_gap(b->ingest, 0, &first, &end))
         return b->waiters_follow ? STEP_WAIT : STEP_PROVE;
     b->resting = false;
+    blob_striped_begin(f);
     blob_offers_begin(f);
     b->attempt_received = ingest_received(b->ingest);
     f->result.err.code = ERR_OK;
@@ -467,6 +469,7 @@ static void blob_clear(struct fetch *f)
     blob_forget_redirect(b);
     free_event(b->other_client);
     blob_offers_end(f);
+    blob_striped_clear(b);
     if (b->ingest)
         ingest_unref(b->ingest);
 }

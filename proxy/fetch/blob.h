@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "proxy/fetch/byteranges.h"
 #include "proxy/fetch/private.h"
+#include "proxy/fetch/stripes.h"
 
 enum {
     BLOB_ATTEMPTS_MAX = 100, /* in all */
@@ -20,9 +21,12 @@ enum {
 struct blob_source {
     TAILQ_ENTRY(blob_source) entry;
     struct fetch *fetch;
-    struct upstream_call *call;
+    struct supply supply;
+    struct stripe_choice choice; /* whom it asks; .from STRIPE_REGISTRY: the registry */
+    struct peer *peer;           /* a reference; NULL: no other node */
     bool further;  /* begun beside others: if it fails, they go on */
-    bool ranged;   /* a range was requested */
+    bool ranged;       /* a range was requested */
+    int64_t ranged_to; /* and one past its last byte */
     int64_t first; /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
     int64_t at, skip;          /* offset of the next byte; bytes to skip first */
@@ -82,6 +86,17 @@ struct blob_fetch {
     struct event *tick;
     char *moved_to; /* where the registry has redirected to; NULL: nowhere, or it is to be asked */
     int unmoved;    /* how often that was refused to another request */
+    /* other nodes and the bucket: striped.c */
+    struct peer_view *view; /* as it was at the beginning; NULL: none is asked */
+    struct stripe_map map;
+    int64_t mapped;     /* the size that it was made for; 0: none yet */
+    uint8_t *hops;      /* of each stripe: with which other nodes ask for it */
+    uint8_t *tried;     /* of each stripe: struct stripe_now.tried */
+    int lacked;         /* how often others had nothing */
+    bool bucket;        /* it may be asked */
+    bool unvouched;     /* the size is by another node */
+    int failed;         /* how many of them failed */
+    enum stripe_from opened; /* the first that answered */
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */
@@ -110,9 +125,12 @@ static inline bool blob_is_relay(const struct fetch *f)
     return f->want.kind == FETCH_BLOB_RELAY;
 }
 
-/* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end), or with first -1 the last
- * `end` bytes; `further`: beside others. What becomes of it is told by source_events. */
+/* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end) of the registry, or with
+ * first -1 the last `end` bytes; `further`: beside others. What becomes of it is told by source_events. */
 void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further);
+/* The same, of another node or the bucket, if `choice` says so. */
+void blob_source_begin_at(struct fetch *f, int64_t first, int64_t end, bool further,
+                          const struct stripe_choice *choice);
 /* The same for several ranges, in ascending order, with bytes between them. Copied. */
 void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further);
 /* What it has received is written, if it can be. */
@@ -135,13 +153,39 @@ void blob_sources_clear(struct blob_fetch *b);
 /* Whether the fetch goes on without a source that has failed: others are under way, or it asked for too much at once.
  */
 bool blob_source_can_be_lost(const struct blob_source *s);
+/* Connections to the registry at a time, at most. */
+int blob_registry_limit(const struct fetch *f);
 /* One of several has failed; the others go on. */
 void blob_source_lost(struct blob_source *s, const struct err *why);
+
+static inline bool blob_source_is_registry(const struct blob_source *s)
+{
+    return s->choice.from == STRIPE_REGISTRY;
+}
+
+/* striped.c: other nodes and the bucket. blob_striped_begin(): at the beginning, whether they are asked. */
+void blob_striped_begin(struct fetch *f);
+void blob_striped_clear(struct blob_fetch *b);
+/* Whether they are asked now, for the whole blob or for what other nodes ask. */
+bool blob_striped_is_on(const struct fetch *f);
+/* The first exchange, for what is missing at `first`, up to `end`. */
+void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end);
+/* Does one thing of what is to be done. False: there is nothing, now. */
+bool blob_striped_step(struct fetch *f);
+/* Another node asks for this. */
+void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
+/* One that is not the registry has failed, or brought less than it should have: another is asked. */
+void blob_striped_failed(struct blob_source *s, const char *why);
+/* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
+void blob_striped_distrust(struct fetch *f);
 
 /* partial.c. Whether a fetch that begins may be for a piece that is here, of a blob that is not whole; and, with its
  * ingest, whether it is: then its waiters are answered, and the registry is not asked. */
 bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
+/* The first request of a blob of which only a piece is asked for. Its size may not be known yet; the piece is rounded
+ * to segments. False: the whole is wanted. */
+bool blob_piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
 /* The first answer cannot be used; whether the blob is requested again: its beginning, if the piece was `outside`, else

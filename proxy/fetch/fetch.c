@@ -102,12 +102,15 @@ static void fetch_arrive(void *arg)
 
 /* ---- start and stop ---- */
 
-struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err)
+struct fetchers *fetchers_new(struct cache *cache, const struct config *config, struct cluster *cluster, int loops,
+                              struct err *err)
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
 
     all->arrive = fetch_arrive;
     all->cache = cache;
+    all->cluster = cluster;
+    pthread_mutex_init(&all->distrust_lock, NULL);
     atomic_init(&all->offline, config->offline);
     fetch_apis_init(all);
     fetch_offers_init(all);
@@ -234,5 +237,6 @@ void fetchers_free(struct fetchers *all)
     }
     fetch_apis_clear(all);
     fetch_offers_clear(all);
+    pthread_mutex_destroy(&all->distrust_lock);
     free(all);
 }

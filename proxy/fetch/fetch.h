@@ -14,6 +14,7 @@
 #include "proxy/fetch/client.h"
 #include "proxy/fetch/sites.h"
 
+struct cluster;
 struct fetchers;
 struct fetch_waiter; /* a request that was handed over; good until its `done` runs */
 
@@ -48,6 +49,9 @@ struct fetch_want {
     struct fetch_piece piece; /* FETCH_BLOB; FETCH_BLOB_RELAY, of at most what it may hold in memory */
     bool force;               /* a tag is checked with upstream although it is fresh */
     bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
+    int hops;                 /* another node of the cluster asks: how far the question has come (cluster/ask.h); 0: none */
+    bool have;                /* ... for what is here alone */
+    int64_t size;             /* FETCH_BLOB: bytes, as that node says; 0: not known */
     bool ahead;               /* FETCH_BLOB: no client waits for it yet (registry/readahead.h) */
 };
 
@@ -60,6 +64,8 @@ enum fetch_how {
     HOW_HIT,         /* it was in the cache after all */
     HOW_PARTIAL,     /* a piece that is here, of a blob that is not whole */
     HOW_MISS,        /* fetched and stored */
+    HOW_PEER,        /* the same, from another node of the cluster */
+    HOW_SHARED,      /* the same, from the bucket */
     HOW_COLLAPSED,   /* joined a fetch under way */
     HOW_REVALIDATED, /* upstream confirmed what was here */
     HOW_STALE,       /* cached, past fresh; upstream could not be asked */
@@ -81,11 +87,13 @@ struct fetch_result {
     char challenge[CHALLENGE_MAX]; /* WWW-Authenticate of upstream's refusal */
     char filters[128];             /* listings: OCI-Filters-Applied */
     struct body *next; /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
+    int64_t age_s;     /* manifests by tag, for another node: since its registry was asked */
     bool no_api;       /* referrers, ERR_NOT_FOUND: the registry does not have this page */
 };
 
-/* `loops` fetch loops, started. Errors: ERR_IO. */
-struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err);
+/* `loops` fetch loops, started; `cluster` is borrowed, NULL: there are no other nodes. Errors: ERR_IO. */
+struct fetchers *fetchers_new(struct cache *cache, const struct config *config, struct cluster *cluster, int loops,
+                              struct err *err);
 /* Stops the loops. Blobs under way stay as parts, which can be resumed. */
 void fetchers_stop(struct fetchers *all);
 /* After that: runs what was posted to them since, as loop_settle(). */
@@ -98,6 +106,9 @@ void fetchers_print(const struct fetchers *all, const struct loop *loop, struct 
 
 /* Answers whose bytes did not match their digest, so far. Any thread. */
 uint64_t fetchers_mismatches(const struct fetchers *all);
+
+/* Bytes of this blob from other nodes or the bucket were wrong a while ago: its registry alone is asked. Any thread. */
+bool fetchers_distrust(struct fetchers *all, const struct digest *d);
 
 /* `want` is copied. */
 struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_want *want,

@@ -47,6 +47,22 @@ static bool is_known_to_have(const struct fetch *f, const struct fetch_waiter *w
            ingests_part_is_of(cache_ingests(c), &w->want.digest, w->want.name);
 }
 
+/* Another node asks for what is here alone; or any other joins what began for such a one, and begins anew after it. */
+static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
+{
+    struct blob_fetch *b = blob_of(f);
+    struct fetch_result none = {.how = HOW_ERROR};
+
+    if (!w->want.have) {
+        STAILQ_INSERT_TAIL(&f->later, w, entry);
+        return;
+    }
+    if (b->ingest && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
+        return;
+    err_set(&none.err, ERR_NOT_FOUND, "a blob of %s: it is not here", w->want.name);
+    fetch_answer_one(w, &none, NULL);
+}
+
 void blob_join(struct fetch *f, struct fetch_waiter *w)
 {
     struct blob_fetch *b = blob_of(f);
@@ -70,6 +86,10 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     }
     if (!same && !w->proved && !is_known_to_have(f, w)) {
         blob_prove_for(w);
+        return;
+    }
+    if (w->want.have || (f->want.have && !b->waiters_follow)) {
+        blob_join_have(f, w);
         return;
     }
     if (!w->want.ahead) {
@@ -96,8 +116,10 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
+        blob_striped_note_asked(f, &w->want);
     } else {
         fetch_wait(f, w);
+        blob_striped_note_asked(f, &w->want);
     }
 }
 

@@ -72,6 +72,7 @@ bool blob_begin_partial(struct fetch *f)
     struct fetch_waiter *w;
 
     ON_LOOP(f->fetcher->loop);
+    blob_striped_begin(f);
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
     b->proved = true;
     if (!has_piece(b, &f->want.piece))
@@ -83,7 +84,32 @@ bool blob_begin_partial(struct fetch *f)
     return true;
 }
 
-/* ---- a piece that is not served as one ---- */
+/* ---- a piece that is requested, or not served as one ---- */
+
+bool blob_piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
+{
+    const struct blob_fetch *b = blob_of(f);
+    const struct fetch_piece *p = &f->want.piece;
+    int64_t size = ingest_size(b->ingest), to;
+
+    ON_LOOP(f->fetcher->loop);
+    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_has_no_ranges(f->want.site->upstream))
+        return false;
+    *first = p->first >= 0 ? p->first : size >= 0 ? MAX(size - p->last, (int64_t)0) : -1;
+    if (*first < 0) { /* the last bytes, and as many before as a segment may begin earlier */
+        *end = p->last + INGEST_SEGMENT;
+        return true;
+    }
+    to = p->first >= 0 ? p->last + 1 : size; /* of an open one: as large as can be */
+    if (size >= 0) {
+        bool missing = ingest_gap(b->ingest, *first, first, end) && *first < to;
+        *end = missing ? MIN(*end, to) : *first;
+        return true;
+    }
+    *first = *first / INGEST_SEGMENT * INGEST_SEGMENT;
+    *end = to > INGEST_SIZE_MAX ? INT64_MAX : (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+    return true;
+}
 
 /* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
  * is refused, too: the whole is asked for. */

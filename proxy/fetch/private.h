@@ -9,6 +9,7 @@
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
 
 #include "proxy/fetch/fetch.h"
+#include "proxy/fetch/supply.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -103,6 +104,7 @@ struct absence {
 enum {
     LISTING_BUCKETS = 1024,
     FETCH_SPARES = 4,
+    DISTRUSTED_MAX = 64,
 };
 
 /* A page of a list, as a registry sent it. */
@@ -145,7 +147,14 @@ struct fetcher {
 struct fetchers {
     void (*arrive)(void *waiter); /* takes a waiter in, on its fetch loop */
     struct cache *cache;
+    struct cluster *cluster; /* NULL: none */
     int count;
+    pthread_mutex_t distrust_lock;
+    struct distrusted {
+        struct digest digest;
+        int64_t until_ms; /* monotonic */
+    } distrusted[DISTRUSTED_MAX]; /* under distrust_lock */
+    unsigned distrusted_next;
     atomic_uint_fast64_t mismatches, relays;
     atomic_bool stopping, offline;
     pthread_mutex_t apis_lock;

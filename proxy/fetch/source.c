@@ -22,8 +22,8 @@ void blob_source_free(struct blob_source *s)
     struct blob_fetch *b = blob_of(s->fetch);
 
     ON_LOOP(s->fetch->fetcher->loop);
-    if (s->call)
-        upstream_cancel(s->call);
+    supply_cancel(&s->supply);
+    peer_unref(s->peer);
     if (s->flush)
         event_free(s->flush);
     buf_free(&s->received);
@@ -44,8 +44,7 @@ void blob_sources_pause(struct blob_fetch *b, bool pause)
     struct blob_source *s;
 
     TAILQ_FOREACH(s, &b->sources, entry)
-        if (s->call)
-            upstream_pause(s->call, pause);
+        supply_pause(&s->supply, pause);
 }
 
 void blob_forget_redirect(struct blob_fetch *b)
@@ -75,12 +74,30 @@ static void source_note_redirect(struct blob_source *s, const char *moved_to)
         b->moved_to = xstrdup(moved_to);
 }
 
+/* Of another node, or the bucket: the range that was requested, or a shorter one at the end of the blob. */
+static bool source_take_nodes_head(struct blob_source *s, const struct transfer_response *r)
+{
+    struct fetch *f = s->fetch;
+    int64_t size = ingest_size(blob_of(f)->ingest);
+
+    f->step = STEP_RECEIVE;
+    if (r->status != 206 || (s->peer && !r->peer[0]))
+        return source_refuse(s, "another node does not have it");
+    if (r->range_first != s->first || r->range_total <= 0 || (size >= 0 && r->range_total != size) ||
+        r->range_last + 1 != MIN(s->end, r->range_total))
+        return source_refuse(s, "another node sent another range than was asked for");
+    s->end = s->asked_end = r->range_last + 1;
+    return blob_of(f)->source_events->opened(s, r->range_total, r);
+}
+
 static bool source_take_head(void *arg, const struct transfer_response *r)
 {
     struct blob_source *s = arg;
     struct fetch *f = s->fetch;
 
     s->status = r->status;
+    if (!blob_source_is_registry(s))
+        return source_take_nodes_head(s, r);
     source_note_redirect(s, r->moved_to);
     f->response = *r;
     f->response.moved_to = NULL;
@@ -177,7 +194,7 @@ static bool source_write(struct blob_source *s)
         blob_of(s->fetch)->source_events->ended(s);
         return false;
     }
-    if (s->call && ingest_is_ahead(b->ingest))
+    if (supply_is_on(&s->supply) && ingest_is_ahead(b->ingest))
         blob_sources_pause(b, true);
     return true;
 }
@@ -285,7 +302,7 @@ static void source_take_end(void *arg, const struct transfer_response *r, const 
     struct blob_source *s = arg;
     struct err unwritable = {.code = ERR_CANCELLED};
 
-    s->call = NULL;
+    s->supply = (struct supply){0};
     if (!source_flush(s))
         err = &unwritable;
     if (!err && (r->status == 200 || r->status == 206))
@@ -296,29 +313,17 @@ static void source_take_end(void *arg, const struct transfer_response *r, const 
 
 /* ---- the request ---- */
 
-static void source_begin(struct fetch *f, int64_t first, int64_t end, const char *ranges, struct blob_source *s)
+static void source_ask_registry(struct blob_source *s, const char *ranges)
 {
+    struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     const char *validator = ingest_validator(b->ingest);
-    int64_t size = ingest_size(b->ingest);
-
-    ON_LOOP(f->fetcher->loop);
-    s->fetch = f;
-    s->direct = b->moved_to;
-    s->active_ms = clock_mono_ms();
-    s->first = s->at = first;
-    s->suffix = first < 0 ? end : 0;
-    s->end = first < 0 || (!ranges && size >= 0 && end >= size) ? INT64_MAX : end;
-    s->asked_end = s->end;
-    s->ranged = first != 0 || s->end != INT64_MAX;
-    TAILQ_INSERT_TAIL(&b->sources, s, entry);
-    b->source_count++;
     struct upstream_request req = {
         .method = "GET",
         .repository = f->want.path,
         .path = path,
-        .range_first = s->ranged ? first : -1,
+        .range_first = s->ranged ? s->first : -1,
         .range_last = s->end == INT64_MAX ? -1 : s->end - 1,
         .range_suffix = s->suffix,
         .ranges = ranges,
@@ -334,16 +339,99 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
         .on_done = source_take_end,
         .arg = s,
     };
+
+    s->direct = b->moved_to;
     fetch_identify(f, &req);
-    s->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    s->supply.call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
 
-void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further)
+static void source_ask_node(struct blob_source *s)
+{
+    struct fetch *f = s->fetch;
+    struct blob_fetch *b = blob_of(f);
+    _cleanup_free_ char *object = fetch_reference_path(f, "blobs", true);
+    const struct client *c = f->want.is_private ? f->want.client : NULL;
+    const struct ask ask = {
+        .peer = s->peer = peer_ref(b->view->list[s->choice.node]),
+        .engine = f->fetcher->engine,
+        .loop = f->fetcher->loop,
+        .method = "GET",
+        .registry = f->want.site->host,
+        .path = f->want.path,
+        .object = object,
+        .authorization = c ? c->authorization : NULL,
+        .identity = c && client_is_for(c, f->want.site) ? &c->id : NULL,
+        .digest = &f->digest,
+        .size = MAX(ingest_size(b->ingest), (int64_t)0),
+        .range_first = s->first,
+        .range_last = s->end == INT64_MAX ? ingest_size(b->ingest) - 1 : s->end - 1,
+        .hops = s->choice.from == STRIPE_HAVE ? ASK_HOPS_MAX : s->choice.hops,
+        .have = s->choice.from == STRIPE_HAVE,
+        .hurry = b->failed > 0,
+        .bulk = true,
+        .on_head = source_take_head,
+        .on_data = source_take_data,
+        .on_done = source_take_end,
+        .arg = s,
+    };
+
+    s->supply.ask = ask_start(f->fetcher->all->cluster, &ask);
+}
+
+static void source_ask_bucket(struct blob_source *s)
+{
+    struct fetch *f = s->fetch;
+    const struct bucket_range range = {
+        .engine = f->fetcher->engine,
+        .loop = f->fetcher->loop,
+        .digest = f->digest,
+        .first = s->first,
+        .last = s->end == INT64_MAX ? -1 : s->end - 1,
+        .on_head = source_take_head,
+        .on_data = source_take_data,
+        .on_done = source_take_end,
+        .arg = s,
+    };
+
+    s->supply.get = bucket_get_start(cluster_bucket(f->fetcher->all->cluster), &range);
+}
+
+static void source_begin(struct fetch *f, int64_t first, int64_t end, const char *ranges, struct blob_source *s)
+{
+    struct blob_fetch *b = blob_of(f);
+    int64_t size = ingest_size(b->ingest);
+
+    ON_LOOP(f->fetcher->loop);
+    s->fetch = f;
+    s->active_ms = clock_mono_ms();
+    s->first = s->at = first;
+    s->suffix = first < 0 ? end : 0;
+    s->end = first < 0 || (!ranges && size >= 0 && end >= size) ? INT64_MAX : end;
+    s->asked_end = s->end;
+    s->ranged = first != 0 || s->end != INT64_MAX;
+    s->ranged_to = s->end;
+    TAILQ_INSERT_TAIL(&b->sources, s, entry);
+    b->source_count++;
+    if (blob_source_is_registry(s))
+        source_ask_registry(s, ranges);
+    else if (s->choice.from == STRIPE_BUCKET)
+        source_ask_bucket(s);
+    else
+        source_ask_node(s);
+}
+
+void blob_source_begin_at(struct fetch *f, int64_t first, int64_t end, bool further, const struct stripe_choice *choice)
 {
     struct blob_source *s = xcalloc(1, sizeof(*s));
 
     s->further = further;
+    s->choice = *choice;
     source_begin(f, first, end, NULL, s);
+}
+
+void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further)
+{
+    blob_source_begin_at(f, first, end, further, &(struct stripe_choice){.from = STRIPE_REGISTRY});
 }
 
 void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further)
@@ -353,6 +441,7 @@ void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans,
 
     IN_STATE(count > 1);
     s->further = further;
+    s->choice.from = STRIPE_REGISTRY;
     s->spans = xcalloc(count, sizeof(*spans));
     memcpy(s->spans, spans, count * sizeof(*spans));
     s->span_count = count;

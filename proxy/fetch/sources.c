@@ -35,7 +35,7 @@ bool blob_is_whole(const struct fetch *f)
 
     if (blob_is_relay(f)) /* nothing is kept of it */
         return b->whole || b->without_piece || ingest_is_wanted_whole(b->ingest);
-    if (b->ahead)
+    if (b->ahead || (b->ingest && ingest_holds_back(b->ingest))) /* pieces wait for the whole to be verified */
         return true;
     switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
     case CONFIG_FETCH_WHOLE:
@@ -47,8 +47,7 @@ bool blob_is_whole(const struct fetch *f)
     }
 }
 
-/* Connections at a time, at most. */
-static int sources_limit(const struct fetch *f)
+int blob_registry_limit(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
     bool one = b->ahead || blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX ||
@@ -166,7 +165,7 @@ static struct sources_view *sources_look(struct fetch *f)
 {
     struct sources_view *sv = sources_view_of(f->fetcher);
     struct blob_fetch *b = blob_of(f);
-    int limit = sources_limit(f);
+    int limit = blob_registry_limit(f);
 
     bool whole = blob_is_whole(f);
     size_t reading = 0;
@@ -276,7 +275,8 @@ void blob_sources_plan(struct fetch *f)
     }
     if (b->unasked && b->source_count == 0 && fetch_is_offline(f))
         return;
-    for (int n = 0; n < 2 * PLAN_SOURCES_MAX && sources_step(f); n++)
+    bool (*step)(struct fetch *f) = blob_striped_is_on(f) ? blob_striped_step : sources_step;
+    for (int n = 0; n < 2 * PLAN_SOURCES_MAX && step(f); n++)
         ;
     blob_need_room(f);
     sources_watch(f);
@@ -321,7 +321,7 @@ static void sources_grow(struct fetch *f, int64_t rate)
         b->rate_before = 0;
         b->grown_ms = better ? 0 : now;
     }
-    if (b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
+    if (b->source_count >= b->most && b->most < blob_registry_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
         plan_may_grow(rate, b->source_count, left)) {
         b->most++;
         b->rate_before = rate;
@@ -351,7 +351,7 @@ static bool sources_drop_stuck(struct fetch *f)
     struct blob_source *s;
 
     TAILQ_FOREACH(s, &b->sources, entry) {
-        if (ingest_is_ahead(b->ingest))
+        if (ingest_is_ahead(b->ingest) || !blob_source_is_registry(s)) /* other nodes: cluster/ask.h */
             s->active_ms = now;
         int64_t silent = now - s->active_ms;
         if ((s->stuck || silent >= STUCK_MS) && (s->further ? silent >= STUCK_MS : others_go_on(s))) {
@@ -360,7 +360,7 @@ static bool sources_drop_stuck(struct fetch *f)
             blob_source_lost(s, &stuck);
             return true;
         }
-        if (silent >= (s->status > 0 ? SILENT_MS : STUCK_MS) && sources_limit(f) > 1 && !s->stuck && s->at < s->end) {
+        if (silent >= (s->status > 0 ? SILENT_MS : STUCK_MS) && blob_registry_limit(f) > 1 && !s->stuck && s->at < s->end) {
             blob_source_flush(s);
             s->stuck = true;
             s->end = s->at;
@@ -392,8 +392,9 @@ static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
     sources_forgive(b);
     if (sources_drop_stuck(f))
         return;
-    if (blob_is_whole(f))
-        sources_grow(f, sources_measure(b));
+    int64_t rate = sources_measure(b);
+    if (blob_is_whole(f) && !blob_striped_is_on(f))
+        sources_grow(f, rate);
     blob_sources_plan(f);
 }
 
@@ -406,7 +407,7 @@ static void sources_watch(struct fetch *f)
 
     TAILQ_FOREACH(s, &b->sources, entry)
         further = further || s->further;
-    if (b->source_count == 0 || (sources_limit(f) <= 1 && !further))
+    if (b->source_count == 0 || (blob_registry_limit(f) <= 1 && !further && !blob_striped_is_on(f)))
         return;
     if (!b->tick) {
         b->tick = event_new(loop_base(f->fetcher->loop), -1, 0, sources_tick, f);

@@ -6,6 +6,7 @@
 #include "gc/gc.h"
 #include "proxy/admin/image_page.h"
 #include "proxy/admin/image_describe.h"
+#include "proxy/admin/pages.h"
 #include "proxy/seen/pull_print.h"
 
 #include <string.h>
@@ -182,12 +183,13 @@ json_t *figures_json(const struct page_view *v, const struct history *h)
     pulls_since(v->pulls, 0, 0, PULLS_KEPT, add_recent, &(struct pull_list){v->admin->puller.cache, recent});
     ingests_each(cache_ingests(v->admin->puller.cache), add_transfer, transfers);
     v->admin->problems(v->admin->arg, add_problem, problems);
-    return json_pack(
-        "{s:s, s:I, s:I, s:b, s:i, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o}", "version", ENTREPOT_VERSION, "now",
-        (json_int_t)clock_now_s(), "uptime_seconds", (json_int_t)(clock_now_s() - v->admin->started_s), "offline",
-        fetchers_is_offline(v->admin->puller.fetchers), "connections", f.connections, "cache", cache_for_page(v),
-        "history", "hour", history_json(&h->hour), "day", history_json(&h->day), "pulls", pulls, "transfers", transfers,
-        "recent", recent, "upstreams", upstreams_for_page(v), "problems", problems);
+    return json_pack("{s:s, s:I, s:I, s:b, s:i, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+                     ENTREPOT_VERSION, "now", (json_int_t)clock_now_s(), "uptime_seconds",
+                     (json_int_t)(clock_now_s() - v->admin->started_s), "offline",
+                     fetchers_is_offline(v->admin->puller.fetchers), "connections", f.connections, "cache",
+                     cache_for_page(v), "history", "hour", history_json(&h->hour), "day", history_json(&h->day),
+                     "pulls", pulls, "transfers", transfers, "recent", recent, "upstreams", upstreams_for_page(v),
+                     "problems", problems, "cluster", admin_cluster(v->admin, PAGE_PEERS_MAX));
 }
 
 /* ---- images ---- */

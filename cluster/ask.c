@@ -1,0 +1,367 @@
+#include "cluster/ask.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "base/url.h"
+
+#include <ctype.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ASK_TICK_MS = ASK_SILENT_MS / 4,
+    ASK_HEADERS_MAX = 4,
+    ASK_CONNECT_MS = 600,
+};
+
+/* A list of headers, and what is in them. */
+struct ask_headers {
+    char *texts[ASK_HEADERS_MAX];
+    const char *list[ASK_HEADERS_MAX + 1];
+    int count;
+};
+
+struct peer_ask {
+    struct cluster *cluster;
+    struct peer *peer;
+    struct transfer_engine *engine;
+    struct loop *loop;
+    struct transfer *transfer, *life; /* NULL: over, or not under way */
+    struct event *tick;
+    struct digest digest; /* DIGEST_NONE: not a blob */
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+    bool paused;
+    int64_t at;         /* the next byte of the blob */
+    int64_t moved;      /* bytes since the last tick */
+    int64_t due_ms;     /* of the tick; monotonic */
+    int ticks;        /* of silence, after which it is given up */
+    int silent_ticks;   /* in a row */
+    int here;           /* how often it had what it did not send, in a row */
+    int64_t excused_ms; /* for so long it has waited for others */
+    struct err err;     /* why it was given up */
+    const char *why;    /* the same, as peers.h wants it */
+};
+
+/* ---- the headers ---- */
+
+static void add_header(struct ask_headers *h, char *text)
+{
+    IN_STATE(h->count < ASK_HEADERS_MAX);
+    h->texts[h->count] = text;
+    h->list[h->count++] = text;
+}
+
+static void clear_headers(struct ask_headers *h)
+{
+    for (int i = 0; i < h->count; i++)
+        secret_free(h->texts[i]);
+}
+
+/* The proof comes last: it vouches for the others. */
+static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proof_of *of)
+{
+    char proof[PROOF_MAX];
+
+    add_header(h, xasprintf(ASK_HEADER ": %s", of->peer));
+    if (!cluster_proofs(c))
+        return;
+    proof_make(cluster_proofs(c), of, proof);
+    add_header(h, xasprintf(PROOF_HEADER ": %s", proof));
+}
+
+static char *ask_url(const struct cluster *c, const struct peer *p, const char *target)
+{
+    return xasprintf("http%s://%s%s", cluster_is_encrypted(c) ? "s" : "", p->who.address, target);
+}
+
+static const char *const ANYBODY[] = {"*", NULL}; /* no redirect is followed */
+
+static struct transfer *ask_send(struct peer_ask *a, struct transfer_request *req, const char *target, const char *peer,
+                                 const char *accept)
+{
+    char range[64] = "";
+    struct ask_headers h = {0};
+
+    if (req->range_first >= 0)
+        snprintf(range, sizeof(range), "bytes=%lld-%lld", (long long)req->range_first, (long long)req->range_last);
+    if (accept)
+        add_header(&h, xasprintf("Accept: %s", accept));
+    ask_sign(a->cluster, &h,
+             &(struct proof_of){req->method, target, a->peer->who.address, peer, range,
+                                req->authorization ? req->authorization : ""});
+    _cleanup_free_ char *url = ask_url(a->cluster, a->peer, target);
+    req->url = url;
+    req->headers = h.list;
+    req->trust = cluster_trust(a->cluster);
+    req->shown_to = ANYBODY;
+    req->internal = true;
+    req->unshared = true;
+    req->arg = a;
+    struct transfer *t = transfer_start(a->engine, req);
+    clear_headers(&h);
+    return t;
+}
+
+/* ---- its end ---- */
+
+static void ask_free(struct peer_ask *a)
+{
+    if (a->transfer)
+        transfer_cancel(a->transfer);
+    if (a->life)
+        transfer_cancel(a->life);
+    event_free(a->tick);
+    peer_unref(a->peer);
+    free(a);
+}
+
+static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+{
+    if (a->why)
+        peer_note_failure(a->peer, a->why);
+    else if (err && err->code == ERR_CANCELLED)
+        return;
+    else if (err)
+        peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
+    else if (r->status == 401 || r->status == 403) {
+        if (strstr(r->peer, "refused=clock"))
+            peer_note_refusal(a->peer, "its clock and ours are more than a minute apart");
+        else if (strstr(r->peer, "refused="))
+            peer_note_refusal(a->peer, "it does not take this node for one of the cluster (cluster.secret_file, tls)");
+    } else if (!r->peer[0])
+        peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
+    else if (r->status >= 500)
+        peer_note_failure(a->peer, "it failed");
+    else
+        peer_note_answer(a->peer);
+}
+
+static void ask_take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct peer_ask *a = arg;
+    void (*done)(void *arg, const struct transfer_response *r, const struct err *err) = a->on_done;
+    void *done_arg = a->arg;
+
+    a->transfer = NULL;
+    note_outcome(a, r, err);
+    ask_free(a);
+    done(done_arg, r, err);
+}
+
+/* It is passed over. */
+static void ask_give_up(struct peer_ask *a, const char *why, bool blame)
+{
+    struct transfer_response none = {.content_length = -1, .range_first = -1, .range_last = -1, .range_total = -1};
+    struct err err = {0};
+
+    err_set(&err, ERR_TIMEOUT, "the node %s: %s", a->peer->who.address, why);
+    transfer_cancel(a->transfer);
+    a->why = blame ? why : NULL;
+    if (!blame)
+        err.code = ERR_BUSY;
+    a->transfer = NULL;
+    if (blame)
+        note_outcome(a, &none, &err);
+    void (*done)(void *arg, const struct transfer_response *r, const struct err *e) = a->on_done;
+    void *done_arg = a->arg;
+    ask_free(a);
+    done(done_arg, &none, &err);
+}
+
+/* ---- whether it lives ---- */
+
+static void ask_tick_later(struct peer_ask *a)
+{
+    a->due_ms = clock_mono_ms() + ASK_TICK_MS;
+    event_add(a->tick, &(struct timeval){.tv_usec = ASK_TICK_MS * 1000});
+}
+
+static void ask_take_life(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct peer_ask *a = arg;
+
+    a->life = NULL;
+    if (err || r->status != 200 || !a->transfer)
+        return; /* the tick counts on */
+    bool waits = strstr(r->peer, "life=waits") != NULL;
+    a->here = waits ? 0 : a->here + 1;
+    if (a->here >= 2) {
+        ask_give_up(a, "it does not send what it has", true);
+        return;
+    }
+    a->excused_ms += a->silent_ticks * ASK_TICK_MS;
+    a->silent_ticks = 0;
+    if (a->excused_ms >= ASK_EXCUSED_MS)
+        ask_give_up(a, "it waits for its registry for too long", false);
+}
+
+static void ask_for_life(struct peer_ask *a)
+{
+    char digest[DIGEST_TEXT_MAX] = "";
+
+    if (a->digest.alg != DIGEST_NONE)
+        digest_format(&a->digest, digest);
+    _cleanup_free_ char *target = xasprintf(ASK_LIFE_PATH "?digest=%s&at=%lld", digest, (long long)a->at);
+    _cleanup_free_ char *peer = xasprintf("v=%d; hops=%d", ASK_VERSION, (int)ASK_HOPS_MAX);
+    struct transfer_request req = {.method = "HEAD",
+                                   .range_first = -1,
+                                   .connect_timeout_ms = ASK_SILENT_MS,
+                                   .total_timeout_ms = ASK_SILENT_MS,
+                                   .on_done = ask_take_life};
+
+    a->life = ask_send(a, &req, target, peer, NULL);
+}
+
+static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct peer_ask *a = arg;
+    bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
+
+    ON_LOOP(a->loop);
+    if (a->paused || late || a->moved >= ASK_PROGRESS) {
+        a->silent_ticks = 0;
+        a->here = a->paused || late ? a->here : 0;
+    } else {
+        a->silent_ticks++;
+    }
+    a->moved = 0;
+    if (a->silent_ticks >= a->ticks / 2 && !a->life)
+        ask_for_life(a);
+    if (a->silent_ticks >= a->ticks) {
+        ask_give_up(a, "it is silent", true);
+        return;
+    }
+    ask_tick_later(a);
+}
+
+/* ---- its answer ---- */
+
+static bool ask_take_head(void *arg, const struct transfer_response *r)
+{
+    struct peer_ask *a = arg;
+
+    a->moved = ASK_PROGRESS;
+    if (r->range_first >= 0)
+        a->at = r->range_first;
+    return !a->on_head || a->on_head(a->arg, r);
+}
+
+static bool ask_take_data(void *arg, const void *data, size_t len)
+{
+    struct peer_ask *a = arg;
+
+    a->moved += (int64_t)len;
+    a->at += (int64_t)len;
+    atomic_fetch_add(&a->peer->received, len);
+    return !a->on_data || a->on_data(a->arg, data, len);
+}
+
+/* ---- the start ---- */
+
+struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
+{
+    struct peer_ask *a = xcalloc(1, sizeof(*a));
+    _cleanup_buf_ struct buf target = {0};
+    bool may_login = cluster_is_encrypted(c);
+    _cleanup_secret_ char *basic = may_login && q->identity && q->identity->username && q->identity->secret
+                                       ? secret_basic(q->identity->username, q->identity->secret)
+                                       : NULL;
+    const char *authorization = !may_login ? NULL : q->authorization ? q->authorization : basic;
+
+    ON_LOOP(q->loop);
+    a->cluster = c;
+    a->peer = peer_ref(q->peer);
+    a->engine = q->engine;
+    a->loop = q->loop;
+    a->on_head = q->on_head;
+    a->on_data = q->on_data;
+    a->on_done = q->on_done;
+    a->arg = q->arg;
+    a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
+    a->at = MAX(q->range_first, (int64_t)0);
+    if (q->digest)
+        a->digest = *q->digest;
+    a->tick = event_new(loop_base(q->loop), -1, 0, ask_tick, a);
+    buf_addf(&target, "/v2/%s/%s?ns=", q->path, q->object);
+    url_encode(&target, q->registry);
+    _cleanup_free_ char *peer =
+        xasprintf("v=%d; hops=%d; size=%lld; from=%s%s%s", ASK_VERSION, q->hops, (long long)q->size,
+                  cluster_config(c)->advertise, q->have ? "; have" : "", q->insist ? "; insist" : "");
+    struct transfer_request req = {
+        .method = q->method,
+        .authorization = authorization,
+        .range_first = q->range_first,
+        .range_last = q->range_last,
+        .bulk = q->bulk,
+        .connect_timeout_ms = ASK_CONNECT_MS,
+        .on_head = ask_take_head,
+        .on_data = ask_take_data,
+        .on_done = ask_take_end,
+    };
+    a->transfer = ask_send(a, &req, target.data, peer, q->accept);
+    ask_tick_later(a);
+    return a;
+}
+
+void ask_pause(struct peer_ask *a, bool pause)
+{
+    ON_LOOP(a->loop);
+    a->paused = pause;
+    transfer_pause(a->transfer, pause);
+}
+
+void ask_cancel(struct peer_ask *a)
+{
+    ON_LOOP(a->loop);
+    ask_free(a);
+}
+
+struct peer *ask_peer(const struct peer_ask *a)
+{
+    return a->peer;
+}
+
+/* ---- the other side ---- */
+
+static bool take_word(const char *word, size_t len, struct ask_head *out)
+{
+    char text[PEER_NAME_MAX + 8];
+
+    if (len >= sizeof(text))
+        return false;
+    snprintf(text, sizeof(text), "%.*s", (int)len, word);
+    if (strncmp(text, "v=", 2) == 0)
+        out->version = atoi(text + 2);
+    else if (strncmp(text, "hops=", 5) == 0)
+        out->hops = atoi(text + 5);
+    else if (strncmp(text, "from=", 5) == 0)
+        snprintf(out->from, sizeof(out->from), "%s", text + 5);
+    else if (strncmp(text, "size=", 5) == 0)
+        out->size = MAX(strtoll(text + 5, NULL, 10), 0LL);
+    else if (strcmp(text, "have") == 0)
+        out->have = true;
+    else if (strcmp(text, "insist") == 0)
+        out->insist = true;
+    return true; /* a later version may have more of them */
+}
+
+bool ask_parse(const char *value, struct ask_head *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (strlen(value) > ASK_PEER_MAX)
+        return false;
+    while (*value) {
+        size_t len = strcspn(value, ";");
+        if (!take_word(value, len, out))
+            return false;
+        value += len + (value[len] == ';');
+        value += strspn(value, " ");
+    }
+    return out->version >= 1 && out->hops >= 1 && out->hops <= ASK_HOPS_MAX;
+}

@@ -1,0 +1,84 @@
+/* ask.h - a request to another node of the cluster: the registry API, at its address for peers.
+ *
+ *     GET /v2/<repository>/blobs/<digest>?ns=<registry>
+ *     Entrepot-Peer: v=1; hops=1; from=10.0.0.7:5443
+ *     Entrepot-Proof: …                                  (proof.h, with a shared secret)
+ *
+ * `hops` says how far the question has come, so that none goes in a circle: 1, the node may ask another zone's home, 2,
+ * it may ask the registry alone; `have`: it answers with what it has, and asks nobody.
+ *
+ * Patience. A node that is dead, hangs, or sends drop by drop costs ASK_SILENT_MS: if it brings next to nothing for half
+ * of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
+ *
+ *     HEAD /cluster/life?digest=<digest>&at=<offset>  ─▶  Entrepot-Peer: v=1; life=waits   it waits for a registry:
+ *                                                         so do we, for ASK_EXCUSED_MS at most
+ *                                                         v=1; life=here    it has that byte, and should send it
+ *                                                     ─▶  no answer: it is given up
+ *
+ * One that failed rests (peer_note_failure()). On the loop of its engine.
+ */
+#ifndef ENTREPOT_CLUSTER_ASK_H
+#define ENTREPOT_CLUSTER_ASK_H
+
+#include "cluster/cluster.h"
+#include "upstream/cred/cred.h"
+
+enum {
+    ASK_VERSION = 1,
+    ASK_HOPS_MAX = 2,
+    ASK_SILENT_MS = 700,
+    ASK_HURRIED_MS = 350,
+    ASK_EXCUSED_MS = 10000,
+    ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
+    ASK_PEER_MAX = 319,      /* bytes of the value of Entrepot-Peer */
+};
+
+#define ASK_HEADER    "Entrepot-Peer"
+#define ASK_LIFE_PATH "/cluster/life"
+
+struct ask {
+    struct peer *peer; /* a reference is taken */
+    struct transfer_engine *engine;
+    struct loop *loop;
+    const char *method;   /* GET, HEAD */
+    const char *registry; /* "docker.io" */
+    const char *path;     /* "library/nginx" */
+    const char *object;   /* "manifests/latest", "blobs/sha256:…" */
+    const char *accept;   /* NULL: none */
+    /* the client's own, for private content; NULL: none. Both are sent over an encrypted connection alone. */
+    const char *authorization;
+    const struct cred_identity *identity;
+    const struct digest *digest;     /* of a blob: what `life` is asked about; NULL: another question */
+    int64_t range_first, range_last; /* bytes, inclusive; -1: whole */
+    int64_t size;                    /* of the blob, which tells the stripes; 0: not known */
+    int hops;                        /* 1 or 2 */
+    bool hurry;                      /* another one has failed: less patience, so that the sum stays small */
+    bool have, insist;               /* `insist`: the node itself is to answer, and not to name another (peer.h) */
+    bool bulk;                       /* as in transfer.h */
+    /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+};
+
+struct peer_ask;
+
+/* Callbacks come later, from the loop. */
+struct peer_ask *ask_start(struct cluster *c, const struct ask *a);
+void ask_pause(struct peer_ask *a, bool pause);
+/* No callback comes after this; not to be called once on_done was. */
+void ask_cancel(struct peer_ask *a);
+struct peer *ask_peer(const struct peer_ask *a);
+
+/* What another node says of a question: the value of Entrepot-Peer. */
+struct ask_head {
+    int version, hops;
+    int64_t size;
+    bool have, insist;
+    char from[PEER_NAME_MAX + 1];
+};
+/* False: it cannot be read. */
+bool ask_parse(const char *value, struct ask_head *out);
+
+#endif

@@ -1,0 +1,110 @@
+#include "cluster/cluster.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/secret.h"
+
+#include <string.h>
+
+struct cluster {
+    const struct config_cluster *config;
+    struct member self;
+    struct trust trust; /* its texts are the configuration's */
+    struct peers *peers;
+    struct proofs *proofs;
+    struct members *members;
+    struct bucket *bucket;
+};
+
+static bool read_secret(struct cluster *c, struct err *err)
+{
+    if (!c->config->secret_file)
+        return true;
+    _cleanup_secret_ char *secret = secret_read(c->config->secret_file, err);
+    if (!secret)
+        return err_wrap(err, "cluster.secret_file");
+    if (strlen(secret) < PROOF_SECRET_MIN)
+        return err_set(err, ERR_INVALID, "cluster.secret_file: %s has less than %d characters", c->config->secret_file,
+                       (int)PROOF_SECRET_MIN);
+    c->proofs = proofs_new(secret);
+    return true;
+}
+
+struct cluster *cluster_new(const struct config_cluster *config, struct err *err)
+{
+    struct cluster *c = xcalloc(1, sizeof(*c));
+
+    c->config = config;
+    c->trust = (struct trust){
+        .ca = config->tls.client_ca, .ca_only = true, .client_cert = config->tls.cert, .client_key = config->tls.key};
+    if (!config->advertise)
+        return c;
+    snprintf(c->self.address, sizeof(c->self.address), "%s", config->advertise);
+    snprintf(c->self.zone, sizeof(c->self.zone), "%s", config->zone ? config->zone : "");
+    snprintf(c->self.version, sizeof(c->self.version), "%s", ENTREPOT_VERSION);
+    c->self.since_s = clock_now_s();
+    c->peers = peers_new(&c->self);
+    if (!read_secret(c, err)) {
+        cluster_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+bool cluster_start(struct cluster *c, struct cred_workers *workers, const struct bucket_files *files, struct err *err)
+{
+    if (c->peers && !(c->members = members_start(c->config, &c->self, c->peers, err)))
+        return err_wrap(err, "cluster.peers");
+    if (c->config->shared.s3 && !(c->bucket = bucket_start(&c->config->shared, workers, files, err)))
+        return err_wrap(err, "cluster.shared");
+    return true;
+}
+
+void cluster_stop(struct cluster *c)
+{
+    if (c->members)
+        members_stop(c->members);
+    if (c->bucket)
+        bucket_stop(c->bucket);
+}
+
+void cluster_free(struct cluster *c)
+{
+    if (!c)
+        return;
+    members_free(c->members);
+    bucket_free(c->bucket);
+    proofs_free(c->proofs);
+    peers_free(c->peers);
+    free(c);
+}
+
+const struct config_cluster *cluster_config(const struct cluster *c)
+{
+    return c->config;
+}
+
+struct peers *cluster_peers(const struct cluster *c)
+{
+    return c->peers;
+}
+
+struct bucket *cluster_bucket(const struct cluster *c)
+{
+    return c->bucket;
+}
+
+struct proofs *cluster_proofs(const struct cluster *c)
+{
+    return c->proofs;
+}
+
+bool cluster_is_encrypted(const struct cluster *c)
+{
+    return c->config->tls.cert != NULL;
+}
+
+const struct trust *cluster_trust(const struct cluster *c)
+{
+    return cluster_is_encrypted(c) ? &c->trust : NULL;
+}

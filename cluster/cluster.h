@@ -1,0 +1,29 @@
+/* cluster.h - what a node has of the cluster: the peers and how they are spoken to, and the bucket. Made by the daemon
+ * once, before the loops start; NULL everywhere: this node is alone. Any thread. */
+#ifndef ENTREPOT_CLUSTER_CLUSTER_H
+#define ENTREPOT_CLUSTER_CLUSTER_H
+
+#include "cluster/bucket.h"
+#include "cluster/members.h"
+#include "cluster/peers.h"
+#include "cluster/proof.h"
+
+struct cluster;
+
+/* Reads the secret; nothing is asked yet. `config` outlives it. Errors: ERR_IO, ERR_INVALID. */
+struct cluster *cluster_new(const struct config_cluster *config, struct err *err);
+/* The members and the bucket begin. Errors: ERR_IO. */
+bool cluster_start(struct cluster *c, struct cred_workers *workers, const struct bucket_files *files, struct err *err);
+/* This node leaves; what is written behind ends. */
+void cluster_stop(struct cluster *c);
+void cluster_free(struct cluster *c); /* may be NULL */
+
+const struct config_cluster *cluster_config(const struct cluster *c);
+struct peers *cluster_peers(const struct cluster *c);   /* NULL: there are none, only a bucket */
+struct bucket *cluster_bucket(const struct cluster *c); /* NULL: there is none */
+struct proofs *cluster_proofs(const struct cluster *c); /* NULL: TLS alone vouches for peers */
+/* Whether what passes between peers is encrypted: clients' logins go nowhere else. */
+bool cluster_is_encrypted(const struct cluster *c);
+const struct trust *cluster_trust(const struct cluster *c);
+
+#endif
