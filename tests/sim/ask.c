@@ -2,12 +2,20 @@
 
 #include <assert.h>
 
+enum {
+    ASK_LOOKS = 32, /* nodes among which the least busy one is taken */
+    ASK_HAVE = 3,   /* in place of hops: a question that waits for nobody */
+};
+
 /* One stripe at one node: whom it is requested from, and what a node answers. */
 
-static bool ask_rests(void *arg, int peer)
+static void ask_next(struct sim *w, int node, int stripe);
+
+static bool ask_rests(void *arg, int place)
 {
     const struct sim *w = ((void **)arg)[0];
     const struct sim_node *n = ((void **)arg)[1];
+    int peer = ((struct sim_view *)((void **)arg)[2])->ids[place];
 
     for (int i = 0; i < n->rest_count; i++)
         if (n->rests[i].peer == peer)
@@ -48,7 +56,7 @@ static struct sim_event ask_event_of(const struct sim *w, enum sim_event_kind ki
                               .via = p->via,
                               .via_slot = p->via_slot,
                               .turn = p->turn,
-                              .hops = (uint8_t)(p->hops + 1)};
+                              .hops = p->asks};
 }
 
 static void ask_send(struct sim *w, int node, int stripe, int peer, int flags)
@@ -88,7 +96,7 @@ static void ask_registry(struct sim *w, int node, int stripe, double more)
     struct sim_piece *p = sim_piece_of(w, node, stripe);
 
     p->state = SIM_ASKING;
-    p->step = RULES_REGISTRY;
+    p->tried = UINT8_MAX;
     p->from = w->total;
     if (f->upstream < SIM_REGISTRY_EXCHANGES) {
         ask_registry_now(w, node, stripe, more);
@@ -131,31 +139,28 @@ static void ask_next(struct sim *w, int node, int stripe)
         return;
     }
     struct sim_view *list = n->fetches[blob].view;
-    const struct sim_homes *zone = life_homes(w, list, blob, n->zone);
-    const struct sim_homes *all = life_homes(w, list, blob, w->o.zones);
-    void *arg[] = {w, n};
-    struct rules_view v = {.zone = zone->ids,
-                           .zone_count = zone->count,
-                           .all = all->ids,
-                           .all_count = all->count,
-                           .self = node,
-                           .rests = ask_rests,
-                           .arg = arg};
-    int64_t k = stripe - w->blobs[blob].first;
-    int step = p->step, peer = rules_next(&v, k, &step);
-    p->step = (uint8_t)step;
-    if (peer != RULES_NOBODY) {
-        ask_send(w, node, stripe, peer, 0);
-        return;
+    const struct stripe_map *map = life_map(w, list, blob, node);
+    void *arg[] = {w, n, list};
+    /* the map is that of its zone: a node that is no home among all nodes may be one of its zone */
+    struct stripe_map mine = *map;
+    mine.self = life_place(list, node);
+    const struct stripe_now now = {.stripe = (size_t)(stripe - w->blobs[blob].first),
+                                   .hops = p->hops,
+                                   .tried = p->tried,
+                                   .have = true,
+                                   .rests = ask_rests,
+                                   .arg = arg};
+    struct stripe_choice c = stripes_choose(&mine, &now);
+    p->asks = (uint8_t)c.hops;
+    p->place = (uint8_t)c.place;
+    if (c.from == STRIPE_PEER) {
+        ask_send(w, node, stripe, list->ids[c.node], 0);
+    } else if (c.from == STRIPE_HAVE) {
+        p->asks = ASK_HAVE;
+        ask_send(w, node, stripe, list->ids[c.node], SIM_INSIST | SIM_IF_THERE);
+    } else {
+        ask_registry(w, node, stripe, 0);
     }
-    /* the next in order may have it from a time when the list was another one: a question that causes no fetch */
-    int other = all->count > 1 ? all->ids[ring_home(all->count, k, 1)] : node;
-    bool asks = other != node && all->ids[ring_home(all->count, k, 0)] == node && w->nodes[other].alive &&
-                sim_reaches(w, node, other);
-    if (asks && sim_piece_of(w, other, stripe)->state == SIM_HERE)
-        ask_send(w, node, stripe, other, SIM_INSIST | SIM_IF_THERE);
-    else
-        ask_registry(w, node, stripe, asks ? sim_rtt(w, node, other) : 0);
 }
 
 void ask_for(struct sim *w, int node, int stripe, int hops)
@@ -167,7 +172,7 @@ void ask_for(struct sim *w, int node, int stripe, int hops)
     if (f->view == NULL)
         f->view = life_view_of(w, node);
     p->hops = (uint8_t)hops;
-    p->step = (uint8_t)rules_first(hops);
+    p->tried = 0;
     ask_next(w, node, stripe);
 }
 
@@ -190,13 +195,11 @@ static bool ask_is_circle(struct sim *w, int node, int stripe, int asker)
 /* Of the nodes that the home knows to have it, one of the least busy; -1: none that is free. */
 static int ask_other(struct sim *w, int home, int stripe, int asker)
 {
-    struct sim_known *k = w->known[(size_t)home * (size_t)w->stripes + (size_t)stripe];
+    const struct sim_known *k = &w->known[(size_t)home * (size_t)w->stripes + (size_t)stripe];
     int best = -1;
 
-    if (k == NULL)
-        return -1;
-    int start = k->count > 32 ? (int)sim_random(w, (uint32_t)k->count) : 0;
-    for (int i = 0; i < k->count && i < 32; i++) {
+    int start = k->count > ASK_LOOKS ? (int)sim_random(w, (uint32_t)k->count) : 0;
+    for (int i = 0; i < k->count && i < ASK_LOOKS; i++) {
         int at = (start + i) % k->count;
         if (k->list[at].node != asker && k->list[at].busy < SIM_SENDS_EACH &&
             (best < 0 || k->list[at].busy < k->list[best].busy))
@@ -207,18 +210,33 @@ static int ask_other(struct sim *w, int home, int stripe, int asker)
 
 static void ask_learn(struct sim *w, int home, int stripe, int node)
 {
-    struct sim_known **slot = &w->known[(size_t)home * (size_t)w->stripes + (size_t)stripe];
+    struct sim_known *k = &w->known[(size_t)home * (size_t)w->stripes + (size_t)stripe];
 
-    if (*slot == NULL)
-        *slot = sim_alloc(1, sizeof(struct sim_known) + SIM_KNOWN_MAX * sizeof(struct sim_known_node));
-    if ((*slot)->count < SIM_KNOWN_MAX)
-        (*slot)->list[(*slot)->count++] = (struct sim_known_node){.node = node};
+    if (k->count >= w->o.known)
+        return;
+    k->list = sim_grow(k->list, k->count, &k->size, sizeof(*k->list));
+    k->list[k->count++] = (struct sim_known_node){.node = node};
 }
 
 static void ask_return(struct sim *w, int via, int slot, int stripe)
 {
     if (via >= 0)
-        w->known[(size_t)via * (size_t)w->stripes + (size_t)stripe]->list[slot].busy--;
+        w->known[(size_t)via * (size_t)w->stripes + (size_t)stripe].list[slot].busy--;
+}
+
+/* What a node asks of another on the same level is not waited for: that one may wait for this node. */
+static void ask_turn(struct sim *w, int node, int stripe, const struct sim_event *e)
+{
+    struct sim_piece *p = sim_piece_of(w, node, stripe);
+
+    if (p->state == SIM_HERE || p->state == SIM_ABSENT || (e->flags & SIM_IF_THERE) || e->hops <= p->hops)
+        return;
+    p->hops = e->hops;
+    if (p->from == w->total || p->asks > e->hops)
+        return;
+    if (p->flow >= 0)
+        ask_broken(w, p->flow, false);
+    ask_next(w, node, stripe);
 }
 
 static void ask_answer(struct sim *w, const struct sim_event *e)
@@ -228,14 +246,15 @@ static void ask_answer(struct sim *w, const struct sim_event *e)
     double back = w->now + sim_rtt(w, e->node, peer) / 2;
 
     bool there = p->state == SIM_HERE || p->state == SIM_ARRIVING;
-    if (((e->flags & SIM_IF_THERE) && !there) || (p->state != SIM_HERE && ask_is_circle(w, peer, stripe, e->node))) {
+    if ((e->flags & SIM_IF_THERE) && (!there || ask_is_circle(w, peer, stripe, e->node))) {
         queue_put(w, ask_event_of(w, SIM_REFUSED, back, e->node, stripe));
         return;
     }
+    ask_turn(w, peer, stripe, e);
     if (w->nodes[peer].serving >= SIM_SERVES && e->flags == 0 && w->mirror < 0) {
         int slot = ask_other(w, peer, stripe, e->node);
         if (slot >= 0) {
-            struct sim_known_node *other = &w->known[(size_t)peer * (size_t)w->stripes + (size_t)stripe]->list[slot];
+            struct sim_known_node *other = &w->known[(size_t)peer * (size_t)w->stripes + (size_t)stripe].list[slot];
             other->busy++;
             w->result.sent_on++;
             mine->via = peer;
@@ -258,13 +277,31 @@ static void ask_answer(struct sim *w, const struct sim_event *e)
         ask_learn(w, peer, stripe, e->node);
 }
 
+/* Back to the home that had named the node; else the next on the way. */
+static void ask_elsewhere(struct sim *w, const struct sim_event *e)
+{
+    struct sim_piece *p = sim_piece_of(w, e->node, e->stripe);
+    int home = p->via;
+
+    ask_return(w, p->via, p->via_slot, e->stripe);
+    p->via = -1;
+    if (home >= 0 && home != e->peer) {
+        p->turn++;
+        ask_send(w, e->node, e->stripe, home, SIM_INSIST);
+        return;
+    }
+    if (p->tried <= p->place)
+        p->tried = (uint8_t)(p->place + 1);
+    ask_next(w, e->node, e->stripe);
+}
+
 void ask_event(struct sim *w, const struct sim_event *e)
 {
     struct sim_piece *p = sim_piece_of(w, e->node, e->stripe);
 
     if (!w->nodes[e->node].alive || p->turn != e->turn || p->state != SIM_ASKING) {
         /* nobody waits for it any more */
-        if (e->kind == SIM_SENT_ON || (e->flags & SIM_IF_THERE))
+        if (e->via >= 0)
             ask_return(w, e->via, e->via_slot, e->stripe);
         if (e->kind == SIM_ASK && e->peer == w->total)
             ask_registry_ended(w, e->node, e->stripe);
@@ -286,28 +323,10 @@ void ask_event(struct sim *w, const struct sim_event *e)
     case SIM_SENT_ON:
         ask_send(w, e->node, e->stripe, e->peer, SIM_IF_THERE);
         break;
-    default: { /* refused, or failed */
-        int home = p->via;
+    default: /* refused, or failed */
         if (e->kind == SIM_FAILED)
             ask_note_failure(w, e->node, e->peer);
-        ask_return(w, p->via, p->via_slot, e->stripe);
-        p->via = -1;
-        if (home >= 0 && home != e->peer) {
-            p->turn++;
-            ask_send(w, e->node, e->stripe, home, SIM_INSIST);
-        } else {
-            if (p->step < RULES_REGISTRY)
-                p->step++;
-            if (e->kind == SIM_REFUSED)
-                p->step = RULES_REGISTRY;
-            if (p->step >= RULES_REGISTRY && w->mirror < 0) {
-                p->turn++;
-                ask_registry(w, e->node, e->stripe, 0);
-            } else {
-                ask_next(w, e->node, e->stripe);
-            }
-        }
-    }
+        ask_elsewhere(w, e);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "sim.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Nodes that die, join, or are cut off, and when the others learn it. */
 
@@ -24,18 +25,52 @@ struct sim_view *life_view(struct sim *w, bool is_cut_off)
     return v;
 }
 
-const struct sim_homes *life_homes(struct sim *w, struct sim_view *v, int blob, int zone)
+/* The list is in ascending order, and nodes are missing in it. */
+int life_place(const struct sim_view *v, int node)
 {
-    struct sim_homes *h = &v->homes[blob][zone == w->o.zones ? SIM_ZONES_MAX : zone];
+    int at = node < v->count ? node : v->count - 1;
 
-    if (h->ranked)
-        return h;
-    h->ranked = true;
-    h->count = ring_rank(v->nodes, (size_t)v->count, w->blobs[blob].key, zone == w->o.zones ? RING_ANYWHERE : zone,
-                         h->ids, RING_HOMES_MAX);
-    for (size_t i = 0; i < h->count; i++)
-        h->ids[i] = v->ids[h->ids[i]];
-    return h;
+    while (v->ids[at] != node)
+        at--;
+    return at;
+}
+
+/* Maps are the same for all nodes of a zone, but for the homes, which also know who was the home before them. */
+const struct stripe_map *life_map(struct sim *w, struct sim_view *v, int blob, int node)
+{
+    int zone = w->nodes[node].zone, self = life_place(v, node);
+    struct stripe_map **m = &v->maps[blob][zone];
+
+    for (size_t at = 0; *m != NULL && at < (*m)->all.count; at++)
+        if ((*m)->all.nodes[at] == self) {
+            m = &v->homes[blob][at];
+            break;
+        }
+    if (*m != NULL)
+        return *m;
+    *m = sim_alloc(1, sizeof(**m));
+    stripes_make(*m, v->nodes, v->count, self, w->blobs[blob].key, (int64_t)w->blobs[blob].size);
+    return life_map(w, v, blob, node); /* the zone's first one may be of a home */
+}
+
+static void life_map_free(struct stripe_map *m)
+{
+    if (m != NULL)
+        stripes_clear(m);
+    free(m);
+}
+
+void life_view_free(struct sim_view *v)
+{
+    for (int blob = 0; blob < SIM_LAYERS_MAX; blob++) {
+        for (int i = 0; i < SIM_ZONES_MAX; i++)
+            life_map_free(v->maps[blob][i]);
+        for (int i = 0; i < RING_HOMES_MAX; i++)
+            life_map_free(v->homes[blob][i]);
+    }
+    free(v->nodes);
+    free(v->ids);
+    free(v);
 }
 
 struct sim_view *life_view_of(struct sim *w, int node)

@@ -194,6 +194,7 @@ static int main_run(int argc, char **argv)
         {"wave-every", NULL, &o.wave_every, 1},
         {"churn", NULL, &o.churn_s, 1},
         {"cut-at", NULL, &o.cut_at, 1},
+        {"known", &o.known, NULL, 1},
         {"step-ms", NULL, &o.step, 1e-3},
     };
     struct sim_result r;

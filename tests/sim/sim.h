@@ -2,7 +2,8 @@
  *
  * Time goes in steps (sim_options.step). Within a step requests and time-outs are events at their exact times; bytes
  * move at its end: each exchange is a flow over the sender's and the receiver's link, which are shared out in a few
- * rounds (net.c). What a node decides is the product's own: cluster/ring.c, and rules.c where it is not yet linked.
+ * rounds (net.c). What a node
+ * decides is the product's own: cluster/ring.c and proxy/fetch/stripes.c.
  *
  *     main.c ── table.c ── world.c ┬ life.c    deaths, joins, a zone that is cut off
  *                                  ├ pull.c    an image: layers, and which stripes of them are wanted next
@@ -13,7 +14,7 @@
 #ifndef ENTREPOT_TESTS_SIM_H
 #define ENTREPOT_TESTS_SIM_H
 
-#include "cluster/ring.h"
+#include "proxy/fetch/stripes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct sim_options {
     double churn_s;
     double cut_at; /* seconds: zone 0 reaches no other one; 0: never */
     bool spread;   /* each node begins at another stripe, not at the first */
+    int known;     /* nodes that a home remembers for a stripe; 0: SIM_KNOWN_MAX */
     bool early;    /* nodes that are still receiving a stripe count as having it */
 };
 
@@ -74,11 +76,8 @@ struct sim_blob {
 struct sim_view {
     struct ring_node *nodes;
     int *ids, count;
-    struct sim_homes {
-        bool ranked;
-        size_t count;
-        int ids[RING_HOMES_MAX];
-    } homes[SIM_LAYERS_MAX][SIM_ZONES_MAX + 1]; /* the last: of all zones */
+    struct stripe_map *maps[SIM_LAYERS_MAX][SIM_ZONES_MAX];   /* of nodes that are no home */
+    struct stripe_map *homes[SIM_LAYERS_MAX][RING_HOMES_MAX]; /* of the homes among all nodes */
     struct sim_view *older;
 };
 
@@ -86,22 +85,24 @@ enum sim_piece_state { SIM_ABSENT, SIM_ASKING, SIM_ARRIVING, SIM_HERE };
 
 /* A stripe at a node. */
 struct sim_piece {
-    int from;      /* whom it was requested from */
-    int flow;      /* that brings it; -1: none */
-    int children;  /* first of the flows that wait for what arrives here; -1: none */
-    int via;       /* the home that named `from`; -1: none */
-    int via_slot;  /* its place in that home's list */
-    uint32_t have; /* bytes, while no flow brings it */
-    uint16_t turn; /* events of an earlier one are stale */
-    uint8_t state, step, hops;
-    bool own; /* counts among the exchanges of this node's client */
+    int from;                   /* whom it was requested from */
+    int flow;                   /* that brings it; -1: none */
+    int children;               /* first of the flows that wait for what arrives here; -1: none */
+    int via;                    /* the home that named `from`; -1: none */
+    int via_slot;               /* its place in that home's list */
+    uint32_t have;              /* bytes, while no flow brings it */
+    uint16_t turn;              /* events of an earlier one are stale */
+    uint8_t state, tried, hops; /* `tried`: struct stripe_now */
+    uint8_t asks, place;        /* with which hops; struct stripe_choice */
+    bool own;                   /* counts among the exchanges of this node's client */
 };
 
 struct sim_known {
     int count;
+    int size;
     struct sim_known_node {
         int node, busy;
-    } list[];
+    } * list;
 };
 
 /* A blob at a node. */
@@ -171,7 +172,7 @@ struct sim {
     int *blob_of; /* by stripe */
     struct sim_node *nodes;
     struct sim_piece *pieces;              /* of node 0, of node 1, ... */
-    struct sim_known **known;              /* the same */
+    struct sim_known *known;               /* the same */
     struct sim_view *views[2], *all_views; /* the present list, and that of the zone that is cut off */
     bool cut;
     double now, step, registry_free;
@@ -212,20 +213,6 @@ void net_flow_end(struct sim *w, int flow);
 void net_piece_moves(struct sim *w, struct sim_piece *p, int parent); /* its children now follow this */
 void net_step(struct sim *w);
 
-/* rules.c: whom a node asks. Steps: 0 to 2 the zone's homes, 3 to 5 those of all nodes, 6 the registry. */
-enum { RULES_ZONE = 0, RULES_ALL = 3, RULES_REGISTRY = 6, RULES_NOBODY = -1 };
-struct rules_view {
-    const int *zone, *all;
-    size_t zone_count, all_count;
-    int self;
-    bool (*rests)(void *arg, int peer);
-    void *arg;
-};
-/* The step to begin with, for a request that has come over so many nodes. */
-int rules_first(int hops);
-/* Which peer comes in this step, or a later one, which `*step` is set to; RULES_NOBODY: the registry. */
-int rules_next(const struct rules_view *v, int64_t stripe, int *step);
-
 /* ask.c */
 void ask_for(struct sim *w, int node, int stripe, int hops);
 void ask_event(struct sim *w, const struct sim_event *e);
@@ -239,7 +226,10 @@ void pull_has(struct sim *w, int node, int stripe);
 
 /* life.c */
 struct sim_view *life_view(struct sim *w, bool is_cut_off);
-const struct sim_homes *life_homes(struct sim *w, struct sim_view *v, int blob, int zone);
+const struct stripe_map *life_map(struct sim *w, struct sim_view *v, int blob, int node);
+void life_view_free(struct sim_view *v);
+/* Its place in a list that it is on. */
+int life_place(const struct sim_view *v, int node);
 struct sim_view *life_view_of(struct sim *w, int node);
 void life_plan(struct sim *w);
 void life_event(struct sim *w, const struct sim_event *e);

@@ -105,6 +105,8 @@ static void sim_build(struct sim *w, const struct sim_options *o)
         w->nodes[i].zone = i % o->zones;
         w->nodes[i].alive = w->nodes[i].noticed = i < o->nodes || i == w->mirror;
     }
+    if (o->known == 0)
+        w->o.known = SIM_KNOWN_MAX;
     w->pulling = o->nodes + o->joins;
     w->views[0] = w->views[1] = life_view(w, false);
     net_prepare(w);
@@ -157,7 +159,7 @@ static void sim_figures(struct sim *w)
 static void sim_free(struct sim *w)
 {
     for (size_t i = 0; i < (size_t)w->total * (size_t)w->stripes; i++)
-        free(w->known[i]);
+        free(w->known[i].list);
     for (int i = 0; i < w->total; i++) {
         free(w->nodes[i].rests);
         for (int k = 0; k < SIM_LAYERS_MAX; k++)
@@ -165,9 +167,7 @@ static void sim_free(struct sim *w)
     }
     for (struct sim_view *v = w->all_views, *older; v; v = older) {
         older = v->older;
-        free(v->nodes);
-        free(v->ids);
-        free(v);
+        life_view_free(v);
     }
     void *parts[] = {w->blob_of,  w->nodes, w->pieces, w->known,    w->heap,    w->flows,  w->free_flows,
                      w->capacity, w->slack, w->sent,   w->received, w->sharing, w->shares, w->ended};
