@@ -79,7 +79,7 @@ ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) $(SANITIZE_LDFLAGS) -pthrea
 # elogind's library does as well (deploy/alpine).
 SYSTEMD_CFLAGS ?=
 SYSTEMD_LIBS ?= -lsystemd
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive $(SYSTEMD_LIBS) $(LLHTTP_LIBS) -lm
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive $(SYSTEMD_LIBS) $(LLHTTP_LIBS) -lresolv -lm
 
 LIB_SRC  := $(foreach r,$(FOLDERS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(foreach r,$(CLI_FOLDERS),$(wildcard $(r)/*.c))

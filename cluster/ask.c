@@ -40,7 +40,7 @@ struct peer_ask {
     int64_t at;         /* the next byte of the blob */
     int64_t moved;      /* bytes since the last tick */
     int64_t due_ms;     /* of the tick; monotonic */
-    int ticks;        /* of silence, after which it is given up */
+    int ticks;          /* of silence, after which it is given up */
     int silent_ticks;   /* in a row */
     int here;           /* how often it had what it did not send, in a row */
     int64_t excused_ms; /* for so long it has waited for others */
@@ -331,7 +331,7 @@ struct peer *ask_peer(const struct peer_ask *a)
 
 static bool take_word(const char *word, size_t len, struct ask_head *out)
 {
-    char text[PEER_NAME_MAX + 8];
+    char text[PEER_NAME_MAX + 6];
 
     if (len >= sizeof(text))
         return false;

@@ -29,6 +29,12 @@ struct bucket *bucket_start(const struct config_shared *c, struct cred_workers *
                             const struct bucket_files *files, struct err *err);
 /* Gives up what is queued or under way (it is only a copy), ends the loop. Readers have ended before. */
 void bucket_stop(struct bucket *b);
+/* After that: runs what others have posted to its loop since; whether there was anything. */
+bool bucket_settle(struct bucket *b);
+/* Whether no transfer, of any loop, and no job of the workers uses anything of it. Any thread; it stays so while nothing
+ * is started. */
+bool bucket_is_idle(const struct bucket *b);
+/* After cred_workers_stop(), or when it is idle. */
 void bucket_free(struct bucket *b); /* may be NULL */
 
 /* ---- reading: on the caller's loop, with its engine ---- */

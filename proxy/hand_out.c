@@ -24,6 +24,7 @@ static void hand_out_folders(struct proxy *p)
             .login = p->login,
             .fetchers = p->fetchers,
             .readahead = p->readahead,
+            .cluster = p->cluster,
         };
         reload_begin(&p->serve_loops[i], p->config);
     }

@@ -54,6 +54,8 @@ static int list_wishes(const struct config *c, struct wish wishes[LISTENERS_MAX]
     if (c->intercept.address)
         wishes[n++] =
             (struct wish){PLACE_FORWARD, c->intercept.address, -1, xasprintf("forward\n%s", c->intercept.address)};
+    if (c->cluster.advertise)
+        wishes[n++] = (struct wish){PLACE_CLUSTER, c->cluster.listen, -1, xasprintf("cluster\n%s", c->cluster.listen)};
     if (c->metrics_address)
         wishes[n++] =
             (struct wish){PLACE_METRICS, c->metrics_address, -1, xasprintf("metrics\n%s", c->metrics_address)};
@@ -66,6 +68,21 @@ static void free_wishes(struct wish *wishes, int count)
         free(wishes[i].says);
 }
 
+/* Between nodes each side shows its certificate. */
+static bool furnish_cluster(const struct config *c, struct place *place, struct err *err)
+{
+    const struct config_tls *t = &c->cluster.tls;
+    const struct tls_files files = {t->cert, t->key, t->client_ca};
+
+    log_info("other nodes of the cluster reach this one at %s", c->cluster.advertise);
+    if (!t->cert)
+        return true;
+    place->tls = http_tls_new(c->cluster.listen, &files, err);
+    if (place->tls)
+        listener_set_tls(place->listener, place->tls);
+    return place->tls;
+}
+
 /* What an address has beside it: the one registry, TLS. */
 static bool furnish(struct proxy *p, const struct config *c, const struct wish *w, struct place *place, struct err *err)
 {
@@ -75,6 +92,8 @@ static bool furnish(struct proxy *p, const struct config *c, const struct wish *
     listener_set_forward(place->listener, w->kind == PLACE_FORWARD);
     if (w->kind == PLACE_FORWARD)
         log_info("a forward proxy is on %s", w->address);
+    if (w->kind == PLACE_CLUSTER)
+        return furnish_cluster(c, place, err);
     if (w->nth < 0)
         return true;
     const struct config_tls *t = &c->listen_tls[w->nth];

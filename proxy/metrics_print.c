@@ -11,7 +11,7 @@
 
 static const char *const KINDS[] = {"", "manifest", "blob", "tags", "referrers"};
 static const char *const RESULTS[] = {"hit", "miss", "stale", "revalidated", "collapsed", "bypass", "denied", "error"};
-static const char *const SOURCES[] = {"cache", "upstream", "entrepot"};
+static const char *const SOURCES[] = {"cache", "upstream", "peers", "shared", "entrepot"};
 
 static void head(struct buf *b, const char *name, const char *type, const char *help)
 {

@@ -31,11 +31,11 @@ struct event;
 struct route;
 struct watchdog;
 
-enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 3 };
+enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 4 };
 
 /* An address that is listened on. */
 struct place {
-    enum place_kind { PLACE_REGISTRY, PLACE_FORWARD, PLACE_METRICS, PLACE_ADMIN } kind;
+    enum place_kind { PLACE_REGISTRY, PLACE_FORWARD, PLACE_METRICS, PLACE_CLUSTER, PLACE_ADMIN } kind;
     struct listener *listener;
     struct http_tls *tls; /* NULL: plain HTTP */
     char *says;           /* all that the configuration says about it; another text: another listener */
@@ -49,6 +49,7 @@ struct serve_loop {
     struct loop *loop;
     const struct config *config;             /* a reference */
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
+    const struct listener *cluster_listener; /* for other nodes; NULL: none */
     struct site_view view;                   /* of the sites */
     struct registry registry;                /* what the pages get of all this */
     struct http_server *http;
@@ -90,6 +91,8 @@ struct proxy {
     struct access_log *access_log;
     struct pulls *pulls;
     struct gc *gc;
+    struct cluster *cluster; /* NULL: this node is alone, and there is no bucket */
+    struct bucket_files bucket_files;
     struct peers *peers;   /* NULL: this node is alone */
     struct bucket *bucket; /* NULL: there is none */
     struct status_page *page;

@@ -181,6 +181,7 @@ void reload_begin(struct serve_loop *sl, const struct config *c)
 {
     set_loop_config(sl, c);
     sl->metrics_listener = listeners_find(sl->proxy->places, sl->proxy->place_count, PLACE_METRICS);
+    sl->cluster_listener = listeners_find(sl->proxy->places, sl->proxy->place_count, PLACE_CLUSTER);
 }
 
 /* ---- the switch ---- */

@@ -1,6 +1,7 @@
 /* Which page a request is for. */
 #include "proxy/pages.h"
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/peer.h"
 #include "proxy/registry/policy.h"
 #include "proxy/private.h"
 
@@ -91,7 +92,10 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
         [ROUTE_CATALOG] = handle_catalog,
     };
 
-    if (r->site) {
+    if (r->site && note_of(req)->hops > 0) { /* another node: its clients are not this one's */
+        if (!policy_admit(&sl->registry, req, r))
+            return;
+    } else if (r->site) {
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
         note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
         record_begin(sl, req, r->kind == ROUTE_BLOB);
@@ -115,7 +119,10 @@ void server_on_request(void *arg, struct http_request *req)
         admin_handle(&sl->proxy->admin, req);
         return;
     }
-    if (interception_take(sl, req, answer_page))
+    bool node = sl->cluster_listener && http_listener(req) == sl->cluster_listener;
+    if (node && (!peer_admit(&sl->registry, req) || peer_answer_life(&sl->registry, req)))
+        return;
+    if (!node && interception_take(sl, req, answer_page))
         return;
     if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
         http_reply_header(req, "Allow", "GET, HEAD");
@@ -133,7 +140,8 @@ void server_on_request(void *arg, struct http_request *req)
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
-    if ((own && !has_own_pages(sl, req)) || (!own && sl->metrics_listener == http_listener(req)))
+    bool for_node = r.kind == ROUTE_MANIFEST || r.kind == ROUTE_BLOB;
+    if ((own && !has_own_pages(sl, req)) || (!own && sl->metrics_listener == http_listener(req)) || (node && !for_node))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
     else if (!may_see(sl, req, r.kind))
         http_error(
@@ -155,6 +163,8 @@ void server_on_complete(void *arg, struct http_request *req)
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(sl->metrics, req);
+    if (sl->proxy->cluster)
+        peer_note_sent(&sl->registry, req);
     record_end(sl, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/writable.h"
 #include "base/size.h"
+#include "cluster/cluster.h"
 #include "gc/gc.h"
 #include "proxy/limits.h"
 #include "proxy/registry/handlers.h"
@@ -164,6 +165,45 @@ static void free_upstreams(struct server *s)
     metrics_gone_free(s->proxy.gone);
     grants_free(s->proxy.grants);
     login_free(s->proxy.login);
+}
+
+/* ---- other nodes ---- */
+
+/* For the bucket, on its loop. */
+static int open_for_bucket(void *arg, const struct digest *d, int64_t *size)
+{
+    int fd = cache_open_blob(arg, d, size, NULL);
+
+    if (fd >= 0)
+        cache_release(arg, d); /* what is open stays, whatever becomes of its name */
+    return fd;
+}
+
+static bool start_cluster(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+    const struct config_cluster *c = &p->config->cluster;
+
+    if (!c->advertise && !c->shared.s3)
+        return true;
+    p->bucket_files = (struct bucket_files){open_for_bucket, p->cache};
+    p->cluster = cluster_new(c, err);
+    if (!p->cluster || !cluster_start(p->cluster, p->cred_workers, &p->bucket_files, err))
+        return false;
+    p->peers = c->advertise ? cluster_peers(p->cluster) : NULL;
+    p->bucket = cluster_bucket(p->cluster);
+    return true;
+}
+
+static void end_cluster(struct server *s)
+{
+    if (s->proxy.cluster)
+        cluster_stop(s->proxy.cluster);
+}
+
+static void free_cluster(struct server *s)
+{
+    cluster_free(s->proxy.cluster);
 }
 
 /* ---- serve loops ---- */
@@ -401,6 +441,7 @@ static const struct stage {
     {"admin workers", start_admin_workers, NULL,            settle_admin_workers, free_admin_workers},
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
     {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
+    {"cluster",       start_cluster,        end_cluster,     NULL,                 free_cluster},
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
     {"records",       records_start,       NULL,            NULL,                 records_free},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},

@@ -10,6 +10,7 @@
 #include "upstream/trust.h"
 
 #include <curl/curl.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -443,6 +444,10 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
         curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE, (long)req->body_len);
     }
     LIST_INSERT_HEAD(&e->active, t, entry);
-    curl_multi_add_handle(e->multi, h);
+    t->unadded = e->depth > 0; /* inside curl it takes no other one */
+    if (t->unadded)
+        event_active(e->turn, EV_TIMEOUT, 0);
+    else
+        curl_multi_add_handle(e->multi, h);
     return t;
 }

@@ -44,8 +44,21 @@ static void engine_reap(struct transfer_engine *e)
         turn_soon(e);
 }
 
+static void engine_add_begun(struct transfer_engine *e)
+{
+    struct transfer *t;
+
+    LIST_FOREACH(t, &e->active, entry) {
+        if (!t->unadded)
+            continue;
+        t->unadded = false;
+        curl_multi_add_handle(e->multi, t->easy);
+    }
+}
+
 static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
+    engine_add_begun(arg);
     engine_reap(arg);
 }
 

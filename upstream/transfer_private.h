@@ -43,6 +43,7 @@ struct transfer {
     bool shows;    /* the client certificate is shown to the current hop */
     bool followed; /* a Location header of this answer has been read: the first one counts */
     bool cancelled;
+    bool unadded; /* begun inside a callback of curl: it is added on the next turn */
     bool paused;
     const char *proxy; /* the proxy of the current hop (base/env_proxy.h); NULL: none */
     /* connecting (connect.h) */

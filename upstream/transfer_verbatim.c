@@ -187,7 +187,8 @@ void transfer_set_verbatim(struct transfer *t, const struct transfer_request *re
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)VERBATIM_BUFFER);
+    if (!req->bulk)
+        curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)VERBATIM_BUFFER);
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (v->has_body)

@@ -104,7 +104,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
     if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
         ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
     b->proved = true;
-    if (!vouched)
+    if (!vouched || (blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to)) /* the rest may not be */
         ingest_note_unvouched(b->ingest);
     if (ingest_size(b->ingest) < 0) {
         b->unvouched = !vouched;
@@ -114,7 +114,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return false;
     blob_need_room(f);
     if (ingest_is_ahead(b->ingest)) {
-        upstream_pause(s->call, true); /* before the first byte: blob_drained() goes on when there is room */
+        supply_pause(&s->supply, true); /* before the first byte: blob_drained() goes on when there is room */
         return true;
     }
     answer_followers(f);
@@ -297,7 +297,7 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     struct blob_source *s = TAILQ_FIRST(&b->sources);
     struct fetch_waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || b->source_count != 1 || !s->call || f->response.multiplexed ||
+    if (no_room->code != ERR_NO_SPACE || b->source_count != 1 || !s->supply.call || f->response.multiplexed ||
         b->waiters_follow || s->status != 200 || s->first > 0 || blob_is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;
@@ -342,8 +342,10 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (state == INGEST_NOT_STORED && !b->waiters_follow)
         answer_followers(f); /* the size was not known before */
     if (state == INGEST_STORED || state == INGEST_NOT_STORED) {
+        if (state == INGEST_STORED)
+            blob_striped_offer(f);
         f->result.err.code = ERR_OK;
-        f->result.how = HOW_MISS;
+        f->result.how = blob_how(b);
         f->result.size = ingest_size(b->ingest);
         fetch_run(f, STEP_DONE);
         return;

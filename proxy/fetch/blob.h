@@ -24,10 +24,10 @@ struct blob_source {
     struct supply supply;
     struct stripe_choice choice; /* whom it asks; .from STRIPE_REGISTRY: the registry */
     struct peer *peer;           /* a reference; NULL: no other node */
-    bool further;  /* begun beside others: if it fails, they go on */
-    bool ranged;       /* a range was requested */
-    int64_t ranged_to; /* and one past its last byte */
-    int64_t first; /* its beginning; -1: the last `suffix` bytes */
+    bool further;                /* begun beside others: if it fails, they go on */
+    bool ranged;                 /* a range was requested */
+    int64_t ranged_to;           /* and one past its last byte */
+    int64_t first;               /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
     int64_t at, skip;          /* offset of the next byte; bytes to skip first */
     int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */
@@ -89,13 +89,13 @@ struct blob_fetch {
     /* other nodes and the bucket: striped.c */
     struct peer_view *view; /* as it was at the beginning; NULL: none is asked */
     struct stripe_map map;
-    int64_t mapped;     /* the size that it was made for; 0: none yet */
-    uint8_t *hops;      /* of each stripe: with which other nodes ask for it */
-    uint8_t *tried;     /* of each stripe: struct stripe_now.tried */
-    int lacked;         /* how often others had nothing */
-    bool bucket;        /* it may be asked */
-    bool unvouched;     /* the size is by another node */
-    int failed;         /* how many of them failed */
+    int64_t mapped;          /* the size that it was made for; 0: none yet */
+    uint8_t *hops;           /* of each stripe: with which other nodes ask for it */
+    uint8_t *tried;          /* of each stripe: struct stripe_now.tried */
+    int lacked;              /* how often others had nothing */
+    bool bucket;             /* it may be asked */
+    bool unvouched;          /* the size is by another node */
+    int failed;              /* how many of them failed */
     enum stripe_from opened; /* the first that answered */
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
@@ -176,6 +176,8 @@ bool blob_striped_step(struct fetch *f);
 void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
+/* It is stored: the bucket may have it, too. */
+void blob_striped_offer(struct fetch *f);
 /* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
 void blob_striped_distrust(struct fetch *f);
 

@@ -47,10 +47,10 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
     }
 }
 
-void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
-                bool (*on_head)(void *arg, const struct transfer_response *r),
-                bool (*on_data)(void *arg, const void *data, size_t len),
-                void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
+void fetch_call_registry(struct fetch *f, const char *method, const char *path, const char *accept,
+                         bool (*on_head)(void *arg, const struct transfer_response *r),
+                         bool (*on_data)(void *arg, const void *data, size_t len),
+                         void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
 {
     struct upstream_request req = {
         .method = method,

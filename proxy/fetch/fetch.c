@@ -149,9 +149,7 @@ static void fetcher_stop(void *arg)
     err_set(&err, ERR_CANCELLED, "the cache is being stopped");
     for (f = LIST_FIRST(&fr->active); f; f = next) {
         next = LIST_NEXT(f, entry);
-        if (f->call)
-            upstream_cancel(f->call);
-        f->call = NULL;
+        fetch_cancel_call(f);
         if (f->type->stop && f->type->stop(f, &err))
             continue;
         if (f->step == STEP_STORE || f->step == STEP_VERIFY)

@@ -48,11 +48,12 @@ struct fetch_want {
     struct sent_before sent;  /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
     struct fetch_piece piece; /* FETCH_BLOB; FETCH_BLOB_RELAY, of at most what it may hold in memory */
     bool force;               /* a tag is checked with upstream although it is fresh */
+    bool refresh;             /* ... before it is not any more; its home may do that for all nodes */
     bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
-    int hops;                 /* another node of the cluster asks: how far the question has come (cluster/ask.h); 0: none */
-    bool have;                /* ... for what is here alone */
-    int64_t size;             /* FETCH_BLOB: bytes, as that node says; 0: not known */
-    bool ahead;               /* FETCH_BLOB: no client waits for it yet (registry/readahead.h) */
+    int hops;     /* another node of the cluster asks: how far the question has come (cluster/ask.h); 0: none */
+    bool have;    /* ... for what is here alone */
+    int64_t size; /* FETCH_BLOB: bytes, as that node says; 0: not known */
+    bool ahead;   /* FETCH_BLOB: no client waits for it yet (registry/readahead.h) */
 };
 
 /* A copy that owns its texts and references. fetch_want_clear() frees them. */

@@ -26,11 +26,10 @@ static void fetch_give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *ar
         return;
     if (f->type->abandon && f->type->abandon(f))
         return;
-    if (!f->call)
+    if (!fetch_is_calling(f))
         return; /* a callback of a worker, or of the index, ends it soon */
     log_debug("%s %s: no client waits for it any more", f->type->name, f->key);
-    upstream_cancel(f->call);
-    f->call = NULL;
+    fetch_cancel_call(f);
     f->result.how = HOW_ERROR;
     err_set(&f->result.err, ERR_CANCELLED, "no client waits for it any more");
     fetch_run(f, STEP_DONE);

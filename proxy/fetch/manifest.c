@@ -86,7 +86,8 @@ static void manifest_put_tag(struct fetch *f, const struct digest *d)
     struct manifest_fetch *mf = manifest_of(f);
 
     mf->putting = true;
-    cache_put_tag(fetch_cache(f), f->want.name, f->want.tag, d, clock_now_ms(), manifest_tag_put, f, f->fetcher->loop);
+    cache_put_tag(fetch_cache(f), f->want.name, f->want.tag, d, clock_now_ms() - f->age_s * 1000, manifest_tag_put, f,
+                  f->fetcher->loop);
 }
 
 static void manifest_revalidated(void *arg, const struct transfer_response *r, const struct err *err)
@@ -107,6 +108,7 @@ static void manifest_revalidated(void *arg, const struct transfer_response *r, c
     f->result.upstream_status = r->status;
     f->response = *r;
     f->digest = r->digest;
+    manifest_of(f)->tag_by_node = f->by_node;
     fetch_find(f, NULL, &r->digest, &now);
     /* The tag keeps its old copy until the new one is here: it may have to be served as stale. */
     bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
@@ -166,6 +168,13 @@ static void manifest_take_end(void *arg, const struct transfer_response *r, cons
     if (err && f->too_large) {
         err_set(&large, ERR_UPSTREAM, "the manifest has more than %d bytes", (int)MANIFEST_SIZE_MAX);
         err = &large;
+    }
+    if (!err && r->status == 404 && manifest_of(f)->tag_by_node && !f->no_nodes) {
+        f->no_nodes = true; /* another node has named something that there is not */
+        f->digest = (struct digest){0};
+        f->hit.stored = false;
+        fetch_run(f, STEP_ASK);
+        return;
     }
     if (err || r->status != 200) {
         bool moved = f->result.how == HOW_REVALIDATED;
@@ -270,6 +279,9 @@ static void manifest_stored(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     note_slow_store(f);
+    f->result.age_s = f->age_s;
+    if (f->age_s > 0 && by_tag(f))
+        cache_doubt_tag(fetch_cache(f), f->want.name, f->want.tag, clock_now_ms() - f->age_s * 1000);
     if (err) {
         log_limited(LOG_LEVEL_ERROR, "keep", "storing a manifest of %s: %s; it is served without caching", f->want.name,
                     err->msg);
@@ -336,8 +348,15 @@ static enum step manifest_store(struct fetch *f)
     struct err err = {0};
     struct digest computed;
 
-    if (!manifest_look_at(f, &m, &computed, &err))
-        return bad_answer(f, &err);
+    if (!manifest_look_at(f, &m, &computed, &err)) {
+        if (!f->by_node)
+            return bad_answer(f, &err);
+        log_limited(LOG_LEVEL_ERROR, "wrong manifest", "%s: of another node of the cluster; its registry is asked",
+                    err.msg);
+        f->no_nodes = true;
+        f->response.digest = (struct digest){0};
+        return STEP_ASK;
+    }
     f->result.body = body_new(f->received.len);
     if (f->received.data)
         memcpy(f->result.body->data, f->received.data, f->received.len);
@@ -349,7 +368,7 @@ static enum step manifest_store(struct fetch *f)
         f->result.how = HOW_BYPASS;
         return STEP_DELIVER;
     }
-    f->result.how = HOW_MISS;
+    f->result.how = f->by_node ? HOW_PEER : HOW_MISS;
     manifest_of(f)->storing_ms = clock_mono_ms();
     cache_put_manifest(fetch_cache(f), f->want.name, f->want.tag, &computed, type, f->result.body, &m, cost_ms(f),
                        f->want.is_private, manifest_stored, f, f->fetcher->loop);
@@ -385,6 +404,8 @@ static void manifest_join(struct fetch *f, struct fetch_waiter *w)
 {
     const struct manifest_fetch *mf = manifest_of(f);
 
+    if (w->want.hops > 0)
+        fetch_leave_home(f);
     if (mf->answered_early && !w->want.force)
         fetch_answer_one(w, &mf->early, NULL);
     else

@@ -8,6 +8,7 @@
 struct manifest_fetch {
     struct fetch common;       /* first: a struct fetch of this type is one of these */
     int64_t storing_ms;        /* since when; monotonic */
+    bool tag_by_node;          /* what the tag points to is by another node */
     bool refetched;            /* the copy's file turned out to be gone: asked for, once */
     bool answered_early;       /* a copy has been handed out: clients that join get it, too */
     struct fetch_result early; /* the copy */

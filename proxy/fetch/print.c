@@ -23,7 +23,9 @@ static int count_of(const struct fetch_waiters *waiters)
 
 static void print_source(const struct blob_source *s, struct buf *out)
 {
-    buf_addf(out, "    connection: at %lld", (long long)s->at);
+    const char *whom = s->peer ? s->peer->who.address : s->choice.from == STRIPE_BUCKET ? "the bucket" : "the registry";
+
+    buf_addf(out, "    connection to %s: at %lld", whom, (long long)s->at);
     if (s->end != INT64_MAX)
         buf_addf(out, " of the bytes before %lld", (long long)s->end);
     if (s->heard_ms == 0)

@@ -69,6 +69,10 @@ struct fetch {
     struct cache_hit hit;
     bool verified; /* STEP_VERIFY has hashed the file: once is enough */
     struct upstream_call *call;
+    struct home_call *home; /* of manifests, if there are other nodes: home.c */
+    bool no_nodes;          /* the registry alone is asked */
+    bool by_node;           /* the last answer was another node's */
+    int64_t age_s;          /* ... which has known it for so long */
     struct transfer_response response;
     struct buf received;
     bool too_large; /* `received` would be: the transfer was cancelled */
@@ -152,7 +156,7 @@ struct fetchers {
     pthread_mutex_t distrust_lock;
     struct distrusted {
         struct digest digest;
-        int64_t until_ms; /* monotonic */
+        int64_t until_ms;         /* monotonic */
     } distrusted[DISTRUSTED_MAX]; /* under distrust_lock */
     unsigned distrusted_next;
     atomic_uint_fast64_t mismatches, relays;
@@ -179,7 +183,8 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req);
 /* Whether the registry has to prove by sending the bytes that this fetch's repository contains the cached content; that
  * it answers a HEAD with 200 is not enough for private content of another repository. verify.c */
 bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
-/* Starts an exchange for f->want.path with the caller's callbacks. */
+/* home.c: starts an exchange for f->want.path with the caller's callbacks; of a manifest, another node may be asked
+ * first. */
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
@@ -222,6 +227,18 @@ bool fetch_must_verify(const struct fetch *f, const struct digest *d);
 enum step fetch_verify(struct fetch *f);
 /* prove.c: STEP_PROVE. */
 enum step fetch_prove(struct fetch *f);
+/* The same, of the registry alone. */
+void fetch_call_registry(struct fetch *f, const char *method, const char *path, const char *accept,
+                         bool (*on_head)(void *arg, const struct transfer_response *r),
+                         bool (*on_data)(void *arg, const void *data, size_t len),
+                         void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
+/* home.c. Another node asks for what this one asks another for, who may wait for that one: the registry is asked instead.
+ * False: no other node is asked. */
+bool fetch_leave_home(struct fetch *f);
+void fetch_home_free(struct fetch *f);
+/* Whether an exchange is under way that fetch_call() has begun; ends it. */
+bool fetch_is_calling(const struct fetch *f);
+void fetch_cancel_call(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
 /* A stored blob that is a manifest. */

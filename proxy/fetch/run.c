@@ -22,6 +22,7 @@ static void fetch_free(struct fetch *f)
         event_free(f->patience);
     if (f->desertion)
         event_free(f->desertion);
+    fetch_home_free(f);
     fetch_result_clear(&f->result);
     buf_free(&f->received);
     free(f->key);

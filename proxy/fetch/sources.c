@@ -275,7 +275,7 @@ void blob_sources_plan(struct fetch *f)
     }
     if (b->unasked && b->source_count == 0 && fetch_is_offline(f))
         return;
-    bool (*step)(struct fetch *f) = blob_striped_is_on(f) ? blob_striped_step : sources_step;
+    bool (*step)(struct fetch * f) = blob_striped_is_on(f) ? blob_striped_step : sources_step;
     for (int n = 0; n < 2 * PLAN_SOURCES_MAX && step(f); n++)
         ;
     blob_need_room(f);
@@ -360,7 +360,8 @@ static bool sources_drop_stuck(struct fetch *f)
             blob_source_lost(s, &stuck);
             return true;
         }
-        if (silent >= (s->status > 0 ? SILENT_MS : STUCK_MS) && blob_registry_limit(f) > 1 && !s->stuck && s->at < s->end) {
+        if (silent >= (s->status > 0 ? SILENT_MS : STUCK_MS) && blob_registry_limit(f) > 1 && !s->stuck &&
+            s->at < s->end) {
             blob_source_flush(s);
             s->stuck = true;
             s->end = s->at;

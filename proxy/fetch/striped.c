@@ -58,8 +58,7 @@ static bool may_use_bucket(const struct fetch *f)
     struct cluster *c = f->fetcher->all->cluster;
 
     return cluster_bucket(c) && (!f->want.is_private || cluster_config(c)->shared.keep_private) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) &&
-           bucket_may_have(cluster_bucket(c), &f->digest);
+           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) && bucket_may_have(cluster_bucket(c), &f->digest);
 }
 
 void blob_striped_begin(struct fetch *f)
@@ -178,6 +177,8 @@ static bool has_place(const struct fetch *f, enum stripe_from from)
     return from == STRIPE_REGISTRY ? registry < blob_registry_limit(f) : b->source_count - registry < NODES_AT_ONCE;
 }
 
+static bool striped_note_hops(struct fetch *f, const struct fetch_want *want);
+
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 {
     struct blob_fetch *b = blob_of(f);
@@ -185,7 +186,7 @@ void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 
     ON_LOOP(f->fetcher->loop);
     striped_map(f);
-    blob_striped_note_asked(f, &f->want);
+    striped_note_hops(f, &f->want);
     size_t stripe = stripes_at(&b->map, first);
     struct stripe_choice c = striped_choose(f, stripe);
     stripes_range(&b->map, stripe, &from, &to);
@@ -250,7 +251,8 @@ static bool striped_take_waited(struct fetch *f)
     size_t count = ingest_waiting(b->ingest, waiting, WAITING_MAX, whole ? NULL : &(size_t){0});
 
     for (size_t k = 0; k < count; k++) {
-        int64_t to = waiting[k].end >= size ? INT64_MAX : (waiting[k].end + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+        int64_t to = waiting[k].end >= size ? INT64_MAX
+                                            : (waiting[k].end + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
         for (int n = 0; n < 2 && striped_gap(b, n == 0 ? waiting[k].first : end, &first, &end) && first < to; n++)
             if (striped_take(f, first, whole ? end : MIN(end, to)))
                 return true;
@@ -284,9 +286,10 @@ bool blob_striped_step(struct fetch *f)
 /* ---- other nodes that ask this one ---- */
 
 /* What this node asks of another on the same level is not waited for: that one may wait for us. */
-static void striped_turn(struct blob_fetch *b, size_t stripe, int hops)
+static bool striped_turn(struct blob_fetch *b, size_t stripe, int hops)
 {
     struct blob_source *s, *next;
+    bool any = false;
 
     for (s = TAILQ_FIRST(&b->sources); s; s = next) {
         next = TAILQ_NEXT(s, entry);
@@ -294,24 +297,54 @@ static void striped_turn(struct blob_fetch *b, size_t stripe, int hops)
             continue;
         blob_source_flush(s);
         blob_source_free(s);
+        any = true;
     }
+    return any;
 }
 
-void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want)
+/* True: an exchange was given up for it. */
+static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
 {
     struct blob_fetch *b = blob_of(f);
+    bool turned = false;
 
     ON_LOOP(f->fetcher->loop);
     if (want->hops == 0 || !b->view || !b->ingest)
-        return;
+        return false;
     striped_map(f);
     int64_t last = MIN(want->piece.last, INGEST_SIZE_MAX);
     for (size_t k = stripes_at(&b->map, MAX(want->piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
         if (b->hops[k] >= want->hops)
             continue;
         b->hops[k] = (uint8_t)want->hops;
-        striped_turn(b, k, want->hops);
+        turned = striped_turn(b, k, want->hops) || turned;
     }
+    return turned;
+}
+
+void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want)
+{
+    const struct blob_fetch *b = blob_of(f);
+
+    if (!striped_note_hops(f, want) || b->resting || b->paused || f->fetcher->stopping)
+        return;
+    if (b->waiters_follow)
+        blob_sources_plan(f);
+    else if (b->source_count == 0)
+        fetch_run(f, STEP_ASK);
+}
+
+/* ---- the bucket ---- */
+
+void blob_striped_offer(struct fetch *f)
+{
+    struct cluster *c = f->fetcher->all->cluster;
+    struct blob_fetch *b = blob_of(f);
+
+    ON_LOOP(f->fetcher->loop);
+    if (c && cluster_bucket(c) && !blob_is_relay(f) &&
+        (ingest_is_public(b->ingest) || cluster_config(c)->shared.keep_private))
+        bucket_offer(cluster_bucket(c), &f->digest, ingest_size(b->ingest));
 }
 
 /* ---- failures ---- */

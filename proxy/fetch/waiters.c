@@ -143,6 +143,6 @@ void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_w
     struct fetch_want forced = *want;
 
     forced.kind = FETCH_MANIFEST;
-    forced.force = true;
+    forced.force = forced.refresh = true;
     fetch_begin(all, loop, &forced, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/identify.h"
+#include "proxy/registry/peer.h"
 
 #include "base/url.h"
 
@@ -38,6 +39,9 @@ struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
         .digest = v->route.digest,
         .client = v->client,
         .is_private = v->by_grant,
+        .hops = v->req ? note_of(v->req)->hops : 0,
+        .have = v->req && note_of(v->req)->have,
+        .size = v->req ? peer_size(v->req) : 0,
         .sent = {.fd = -1},
     };
 }

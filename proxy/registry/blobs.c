@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proxy/registry/blob_pieces.h"
 #include "proxy/registry/blob_stored.h"
+#include "proxy/registry/peer.h"
 #include "proxy/registry/readahead.h"
 
 #include <string.h>
@@ -121,8 +122,10 @@ static void blobs_ask(struct serving *s, const struct fetch_want *want,
     s->wait = fetch_begin(s->registry->fetchers, s->loop, want, done, s);
 }
 
-static bool is_disks_fault(const struct err *err)
+static bool is_disks_fault(const struct serving *s, const struct err *err)
 {
+    if (s->req && note_of(s->req)->hops > 0) /* another node asks its registry itself */
+        return false;
     return err->code == ERR_NO_SPACE || err->code == ERR_IO;
 }
 
@@ -234,7 +237,7 @@ static void blobs_pump(void *arg)
             continue;
         if (n == 0)
             return; /* blobs_ready() comes */
-        if (n < 0 && is_disks_fault(&err) && !s->relayed && blob_pieces_ascend(p)) {
+        if (n < 0 && is_disks_fault(s, &err) && !s->relayed && blob_pieces_ascend(p)) {
             blobs_relay(s, &err, blobs_relayed);
             return;
         }
@@ -258,13 +261,16 @@ static void fail_unbegun(struct serving *s, const struct err *err)
 
     http_on_gone(s->req, NULL, NULL);
     http_reply_reset(s->req);
+    peer_mark(s->req);
     follower_leave(s->follower);
     s->follower = NULL;
-    if (is_disks_fault(err) && !s->relayed) {
+    if (is_disks_fault(s, err) && !s->relayed) {
         blobs_relay(s, err, blobs_fetched);
         return;
     }
-    if (err->code == ERR_DENIED && !s->retried) { /* another client was refused: this one may not be */
+    bool was_nodes = err->code == ERR_DIGEST && fetchers_distrust(s->registry->fetchers, &s->digest);
+    if ((err->code == ERR_DENIED || was_nodes) &&
+        !s->retried) { /* another client, or node: not the registry's answer */
         const struct fetch_want own = visitor_want(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
         blobs_ask(s, &own, blobs_fetched);
@@ -329,7 +335,8 @@ static void blobs_follow(struct serving *s, const struct fetch_result *res)
         serving_free(s);
         return;
     }
-    s->follower = ingest_follow(res->ingest, s->loop, begin.first, begin.last, blobs_ready, s);
+    s->follower = (note_of(req)->hops > 0 ? ingest_follow_for_node : ingest_follow)(res->ingest, s->loop, begin.first,
+                                                                                    begin.last, blobs_ready, s);
     blobs_expect(s);
     http_on_gone(req, follower_gone, s);
     begin_body(s);
@@ -355,6 +362,7 @@ static void fail_unusable(struct http_request *req)
 
     err_set(&failed.err, ERR_BUSY, "the cached blob cannot be used: try again, and it is fetched");
     http_reply_reset(req); /* it was called a hit */
+    peer_mark(req);
     reply_failure(req, &failed, KIND_BLOB);
 }
 
@@ -371,7 +379,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
         return;
     }
     http_on_gone(req, NULL, NULL);
-    if (is_disks_fault(&res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
+    if (is_disks_fault(s, &res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
         blobs_relay(s, &res->err, blobs_fetched);
         return;
     }
@@ -410,6 +418,7 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
         return true;
     }
     http_reply_reset(req);
+    peer_mark(req);
     return false;
 }
 
@@ -432,7 +441,7 @@ static void blobs_serve(struct visitor *v)
     s->req = req;
     s->digest = v->route.digest;
     s->visitor = v;
-    if (!head)
+    if (!head && want.hops == 0)
         s->ahead = readahead_begin(reg->readahead, &want);
     blobs_ask(s, &want, blobs_fetched);
 }

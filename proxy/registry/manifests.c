@@ -95,6 +95,24 @@ static void manifests_send_head(struct http_request *req, const struct digest *d
         http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
 }
 
+/* Another node goes by what this one knows of a tag, for as long as it is fresh here. */
+static void manifests_note_age(struct http_request *req, int64_t age_ms)
+{
+    if (note_of(req)->hops > 0)
+        http_reply_header(req, "Age", "%lld", (long long)MAX(age_ms, (int64_t)0) / 1000);
+}
+
+/* Since its registry was asked about the tag. */
+static int64_t manifests_age_ms(const struct visitor *v, const struct fetch_result *res)
+{
+    struct cache_hit hit;
+
+    if (res->how != HOW_HIT)
+        return res->age_s * 1000;
+    cache_find(v->registry->cache, v->route.name, v->route.tag, &v->route.digest, &hit);
+    return hit.tag_known ? clock_now_ms() - hit.tag.checked_ms : 0;
+}
+
 static void manifests_serve(struct visitor *v);
 
 static void manifests_fetched(void *arg, struct fetch_result *res)
@@ -108,7 +126,11 @@ static void manifests_fetched(void *arg, struct fetch_result *res)
         if (access_retry(v, res))
             return;
         reply_failure(req, res, KIND_MANIFEST);
+    } else if (res->how == HOW_STALE && note_of(req)->hops > 0) {
+        http_error(req, 504, "UNAVAILABLE", "the registry cannot be asked: what is here is past fresh");
     } else if (policy_admit_found(v->registry, req, &v->route, &res->digest)) {
+        if (v->route.tag[0])
+            manifests_note_age(req, manifests_age_ms(v, res));
         if (res->body && turn_to_image(req, &v->route, res->body)) {
             manifests_serve(v);
             return;
@@ -158,6 +180,8 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
     }
     if (!policy_admit_found(reg, req, r, &hit.digest))
         return true;
+    if (r->tag[0])
+        manifests_note_age(req, clock_now_ms() - hit.tag.checked_ms);
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
         cache_touch(reg->cache, &hit.digest);
         reply_hit(req);
@@ -184,6 +208,11 @@ static void manifests_serve(struct visitor *v)
     bool head = http_method(v->req) == HTTP_METHOD_HEAD;
 
     if (manifests_answer_now(v->registry, v->req, &v->route, v->by_grant)) {
+        visitor_free(v);
+        return;
+    }
+    if (note_of(v->req)->have) {
+        http_error(v->req, 404, "MANIFEST_UNKNOWN", "it is not here, and this is all that was asked");
         visitor_free(v);
         return;
     }

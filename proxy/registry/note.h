@@ -20,7 +20,7 @@ enum note_result {
     RESULT_ERROR,
     RESULT_COUNT,
 };
-enum note_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_OWN, SOURCE_COUNT };
+enum note_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_PEERS, SOURCE_SHARED, SOURCE_OWN, SOURCE_COUNT };
 
 struct request_note {
     uint8_t kind, result, source; /* the enums above */
@@ -28,9 +28,11 @@ struct request_note {
     uint16_t upstream;            /* its place (sites.h) */
     uint16_t own_name_len;        /* of the repository's name in the path, for our own challenge; 0: it is not there */
     bool listener_login;          /* the listener is of one registry: a login here is one there */
-    bool own_login;               /* the client should log in at the cache, not at the registry */
-    const void *site;             /* held until the request is complete */
-    struct seen_detail *detail;   /* of a request to a registry; freed when it is complete. NULL: another one */
+    uint8_t hops;               /* of another node of the cluster: how far it has come (cluster/ask.h); 0: a client's */
+    bool have;                  /* ... which wants what is here alone */
+    bool own_login;             /* the client should log in at the cache, not at the registry */
+    const void *site;           /* held until the request is complete */
+    struct seen_detail *detail; /* of a request to a registry; freed when it is complete. NULL: another one */
 };
 static_assert(sizeof(struct request_note) <= HTTP_USER_MAX, "a note has its place in the request");
 

@@ -12,6 +12,8 @@
 #include "proxy/registry/grant.h"
 #include "proxy/registry/login.h"
 
+struct cluster;
+
 struct registry {
     const struct config *config;
     struct cache *cache;
@@ -20,6 +22,7 @@ struct registry {
     struct login *login;
     struct fetchers *fetchers;
     struct readahead *readahead;
+    struct cluster *cluster; /* NULL: this node is alone */
 };
 
 #endif

@@ -92,6 +92,8 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         [HOW_HIT] = {RESULT_HIT, SOURCE_CACHE, "hit"},
         [HOW_PARTIAL] = {RESULT_HIT, SOURCE_CACHE, "hit; detail=partial"},
         [HOW_MISS] = {RESULT_MISS, SOURCE_UPSTREAM, "fwd=uri-miss; stored"},
+        [HOW_PEER] = {RESULT_MISS, SOURCE_PEERS, "fwd=uri-miss; detail=peer"},
+        [HOW_SHARED] = {RESULT_MISS, SOURCE_SHARED, "fwd=uri-miss; detail=shared"},
         [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, "fwd=uri-miss; collapsed"},
         [HOW_REVALIDATED] = {RESULT_REVALIDATED, SOURCE_CACHE, NULL},
         [HOW_STALE] = {RESULT_STALE, SOURCE_CACHE, NULL},

@@ -3,15 +3,22 @@
  * EC2 instance metadata (IMDSv2). Runs on cred workers. */
 #include "upstream/cred/aws.h"
 
+#include "base/clock.h"
 #include "base/url.h"
 
 #include <jansson.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 static const char *const IMDS = "http://169.254.169.254", *const ECS = "http://169.254.170.2";
 
-enum { IMDS_TIMEOUT_MS = 2000 };
+enum {
+    IMDS_TIMEOUT_MS = 2000,
+    AWS_REREAD_MS = 60000,     /* a key without an expiry: files change */
+    AWS_LIFE_MAX_MS = 3600000, /* of one with */
+    AWS_EARLY_MS = 60000,      /* it is in use a while longer */
+};
 
 void aws_key_clear(struct aws_key *k)
 {
@@ -29,6 +36,15 @@ static bool aws_is_whole(struct aws_key *k)
         return true;
     aws_key_clear(k);
     return false;
+}
+
+/* "2030-01-02T03:04:05Z"; 0: something else. */
+static int64_t aws_time(const char *text)
+{
+    struct tm tm = {0};
+    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+
+    return end ? MAX((int64_t)timegm(&tm), (int64_t)0) : 0;
 }
 
 /* ---- environment ---- */
@@ -92,6 +108,8 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
     k->id = xml_text(out.data, "AccessKeyId");
     k->secret = xml_text(out.data, "SecretAccessKey");
     k->session = xml_text(out.data, "SessionToken");
+    _cleanup_free_ char *ends = xml_text(out.data, "Expiration");
+    k->ends_s = aws_time(ends);
     return aws_is_whole(k) || err_set(err, ERR_UPSTREAM, "AWS STS sent no credentials");
 }
 
@@ -144,6 +162,7 @@ static bool take_json(const json_t *doc, struct aws_key *k)
     k->id = cred_json_text(doc, "AccessKeyId");
     k->secret = cred_json_text(doc, "SecretAccessKey");
     k->session = cred_json_text(doc, "Token");
+    k->ends_s = aws_time(json_string_value(json_object_get(doc, "Expiration")));
     return aws_is_whole(k);
 }
 
@@ -252,3 +271,23 @@ bool aws_find_key(struct cred_task *t, const char *region, struct aws_key *k, st
         return take_container(t, relative && *relative ? relative : NULL, full, k, err);
     return take_instance(t, k, err);
 }
+
+/* ---- the key as an identity (cred_new_aws) ---- */
+
+static bool aws_ask(struct cred_task *t, struct err *err)
+{
+    const char *env = getenv("AWS_REGION");
+    const char *region = t->o->region ? t->o->region : env && *env ? env : "us-east-1"; /* STS is everywhere */
+    struct aws_key key;
+
+    if (!aws_find_key(t, region, &key, err))
+        return false;
+    t->id = (struct cred_identity){.username = key.id, .secret = key.secret, .session = key.session};
+    t->life_ms = AWS_REREAD_MS;
+    if (key.ends_s > 0)
+        t->life_ms = MIN(MAX((key.ends_s - clock_now_s()) * 1000 - AWS_EARLY_MS, (int64_t)AWS_EARLY_MS),
+                         (int64_t)AWS_LIFE_MAX_MS);
+    return true;
+}
+
+const struct cred_backend CRED_AWS = {"aws", CRED_FOR_HOST, 2000, aws_ask};

@@ -1,5 +1,5 @@
-/* aws.h - an AWS access key, from any of the usual sources. Its expiry does not matter: ECR's token has a lifetime of
- * its own, and the key is looked up again for the next one. On a cred worker. Internal to this folder. */
+/* aws.h - an AWS access key, from any of the usual sources. For ECR its expiry does not matter: ECR's token has a
+ * lifetime of its own, and the key is looked up again for the next one. On a cred worker. Internal to this folder. */
 #ifndef ENTREPOT_UPSTREAM_CRED_AWS_H
 #define ENTREPOT_UPSTREAM_CRED_AWS_H
 
@@ -7,6 +7,7 @@
 
 struct aws_key {
     char *id, *secret, *session; /* session may be NULL */
+    int64_t ends_s;              /* when it expires, since 1970; 0: it does not, or that is not known */
 };
 
 /* The first one found; the caller clears it. */

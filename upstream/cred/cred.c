@@ -103,18 +103,31 @@ static const struct cred_backend *const BACKENDS[CRED_SOURCES] = {
     [CRED_FROM_AZURE] = &CRED_AZURE,
 };
 
-struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers)
+static struct cred *cred_make_of(const struct cred_backend *backend, const struct cred_options *o, const char *host,
+                                 struct cred_workers *workers)
 {
     struct cred *c = xcalloc(1, sizeof(*c));
 
-    c->backend = BACKENDS[cred_options_source(o)];
-    IN_STATE(c->backend); /* each source has one */
+    IN_STATE(backend); /* each source has one */
+    c->backend = backend;
     cred_options_copy(&c->o, o);
     c->host = xstrdup(host);
     c->workers = workers;
     pthread_mutex_init(&c->lock, NULL);
     TAILQ_INIT(&c->entries);
     return c;
+}
+
+struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers)
+{
+    return cred_make_of(BACKENDS[cred_options_source(o)], o, host, workers);
+}
+
+struct cred *cred_new_aws(const struct cred_options *o, const char *host, struct cred_workers *workers)
+{
+    enum cred_source source = cred_options_source(o);
+
+    return cred_make_of(source == CRED_FROM_ECR ? &CRED_AWS : BACKENDS[source], o, host, workers);
 }
 
 static void entry_free(struct cred *c, struct cred_entry *e)

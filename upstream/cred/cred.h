@@ -36,6 +36,7 @@ struct cred_identity {
     char *username, *secret; /* NULL: anonymous */
     bool is_identity_token;  /* `secret` is an OAuth 2 refresh token; there is no user */
     char *bearer;            /* sent as it is */
+    char *session;           /* of an AWS key (cred_new_aws), beside `username` and `secret`; NULL: none */
 };
 
 void cred_identity_copy(struct cred_identity *to, const struct cred_identity *from);
@@ -46,6 +47,9 @@ struct cred;
 
 /* The backend that `o` names, for the registry `host`; options are copied, workers borrowed. */
 struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers);
+/* The same, but of `provider: ecr` the AWS key itself is the identity, not what ECR gives for it: `username` is its id,
+ * `secret` the key, `session` its token. */
+struct cred *cred_new_aws(const struct cred_options *o, const char *host, struct cred_workers *workers);
 void cred_free(struct cred *c);
 /* Whether no job is under way for it. Any thread; it stays so while cred_get() is not called. */
 bool cred_is_idle(const struct cred *c);

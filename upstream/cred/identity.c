@@ -10,6 +10,7 @@ void cred_identity_copy(struct cred_identity *to, const struct cred_identity *fr
         .secret = from->secret ? xstrdup(from->secret) : NULL,
         .is_identity_token = from->is_identity_token,
         .bearer = from->bearer ? xstrdup(from->bearer) : NULL,
+        .session = from->session ? xstrdup(from->session) : NULL,
     };
 }
 
@@ -18,6 +19,7 @@ void cred_identity_clear(struct cred_identity *id)
     free(id->username);
     secret_free(id->secret);
     secret_free(id->bearer);
+    secret_free(id->session);
     memset(id, 0, sizeof(*id));
 }
 
@@ -29,5 +31,5 @@ static bool same_text(const char *a, const char *b)
 bool cred_identity_eq(const struct cred_identity *a, const struct cred_identity *b)
 {
     return same_text(a->username, b->username) && same_text(a->secret, b->secret) && same_text(a->bearer, b->bearer) &&
-           a->is_identity_token == b->is_identity_token;
+           same_text(a->session, b->session) && a->is_identity_token == b->is_identity_token;
 }

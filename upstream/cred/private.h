@@ -37,7 +37,8 @@ struct cred_backend {
     bool (*ask)(struct cred_task *t, struct err *err);
 };
 
-extern const struct cred_backend CRED_PASSWORD, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE;
+extern const struct cred_backend CRED_PASSWORD, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE,
+    CRED_AWS;
 
 /* ---- docker.c ---- */
 

@@ -1,0 +1,103 @@
+#include "proxy/registry/peer.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "proxy/registry/handlers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *value_of(const struct http_request *req, const char *name)
+{
+    const char *value = http_header(req, name);
+
+    return value ? value : "";
+}
+
+static void peer_refuse(struct http_request *req, const char *word, const char *why)
+{
+    log_limited_about(LOG_LEVEL_WARN, "peer refused", word, "a request of another node, %s, is refused: %s",
+                      http_client(req), why);
+    http_reply_header(req, ASK_HEADER, "v=%d; refused=%s", ASK_VERSION, word);
+    http_error(req, 403, "DENIED", "%s", why);
+}
+
+bool peer_admit(struct registry *reg, struct http_request *req)
+{
+    struct proofs *proofs = cluster_proofs(reg->cluster);
+    const char *value = value_of(req, "entrepot-peer"), *query = http_query(req);
+    _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(req), *query ? "?" : "", query);
+    const struct proof_of of = {
+        http_method_name(req),         target, cluster_config(reg->cluster)->advertise, value, value_of(req, "range"),
+        value_of(req, "authorization")};
+    struct ask_head head;
+    struct err why = {0};
+    int64_t skew_ms;
+
+    ON_LOOP(http_loop(req));
+    if (proofs && !proof_check(proofs, &of, http_header(req, "entrepot-proof"), &skew_ms, &why)) {
+        peer_refuse(req, skew_ms != 0 ? "clock" : "proof", why.msg);
+        return false;
+    }
+    if (!ask_parse(value, &head)) {
+        peer_refuse(req, "version", "its question cannot be read: another version?");
+        return false;
+    }
+    note_of(req)->hops = (uint8_t)head.hops;
+    note_of(req)->have = head.have;
+    peer_mark(req);
+    return true;
+}
+
+void peer_mark(struct http_request *req)
+{
+    size_t len;
+
+    if (note_of(req)->hops > 0 && !http_given_header(req, ASK_HEADER, &len))
+        http_reply_header(req, ASK_HEADER, "v=%d", ASK_VERSION);
+}
+
+int64_t peer_size(struct http_request *req)
+{
+    struct ask_head head;
+
+    return note_of(req)->hops > 0 && ask_parse(value_of(req, "entrepot-peer"), &head) ? head.size : 0;
+}
+
+/* Whether it has what it was asked for, and only has to send it. */
+static bool is_here(struct registry *reg, struct http_request *req)
+{
+    char text[DIGEST_TEXT_MAX], at[24];
+    struct digest d;
+
+    if (!http_query_get(req, "digest", text, sizeof(text)) || !digest_parse(&d, text, strlen(text)) ||
+        !http_query_get(req, "at", at, sizeof(at)))
+        return false;
+    return ingests_has_byte(cache_ingests(reg->cache), &d, strtoll(at, NULL, 10)) ||
+           cache_look(reg->cache, &d) == FILE_KNOWN;
+}
+
+bool peer_answer_life(struct registry *reg, struct http_request *req)
+{
+    ON_LOOP(http_loop(req));
+    if (strcmp(http_path(req), ASK_LIFE_PATH) != 0)
+        return false;
+    http_reply_reset(req);
+    http_reply_header(req, ASK_HEADER, "v=%d; life=%s", ASK_VERSION, is_here(reg, req) ? "here" : "waits");
+    http_reply(req, 200, "text/plain", "", 0);
+    return true;
+}
+
+void peer_note_sent(struct registry *reg, struct http_request *req)
+{
+    struct ask_head head;
+
+    ON_LOOP(http_loop(req));
+    if (note_of(req)->hops == 0 || !ask_parse(value_of(req, "entrepot-peer"), &head))
+        return;
+    struct peer_view *v = peers_view(cluster_peers(reg->cluster));
+    struct peer *p = peer_view_find(v, head.from);
+    if (p)
+        atomic_fetch_add(&p->sent, (uint64_t)http_sent(req));
+    peer_view_unref(v);
+}
