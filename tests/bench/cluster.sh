@@ -10,6 +10,7 @@ members=${MEMBERS:-dns}
 . tests/cluster/nodes.sh.inc
 nodes=${N:-4} rate=${RATE:-200} size=${SIZE:-256} rounds=${ROUNDS:-3}
 need tc
+rules=${RULES-in-order late} # of the simulator: what the daemon does
 sim=$PWD/${B:-build}/tests/sim/sim
 
 # Both ways: what comes to a node is shaped where it leaves the bridge. Buckets of some milliseconds: a link has no memory.
@@ -19,7 +20,7 @@ shape() { # NODE
     on_node "$1" tc qdisc replace dev eth0 root tbf rate "${rate}mbit" burst $burst latency 50ms
     on_node "$1" ethtool -K eth0 tso off gso off 2>/dev/null || true
 }
-link_in() { on_node "$1" cat /sys/class/net/eth0/statistics/rx_bytes; } # NODE: so far
+link_in() { on_node "$1" awk '$1 == "eth0:" {print $2}' /proc/self/net/dev; } # NODE: bytes so far
 cold_nodes() { # COUNT
     local k
     for k in "${!NODE_PID[@]}"; do stop_node "$k"; done
@@ -72,6 +73,7 @@ row "$nodes nodes at once" together
 predicted nodes=1 alone
 # shellcheck disable=SC2154 # by predicted()
 echo "| simulator: one alone | $max | $p50 | $upstream | |"
-predicted nodes="$nodes" ${SIM_MORE:-}
+# shellcheck disable=SC2086 # words
+predicted nodes="$nodes" $rules
 echo "| simulator: $nodes nodes | $max | $p50 | $upstream | |"
 echo "the slowest of $nodes nodes took $(per "$together" "$alone") times what one alone does"

@@ -25,6 +25,8 @@ static struct sim_options main_defaults(void)
         .zone_rtt = 0.0002,
         .far_rtt = 0.0015,
         .registry_rtt = 0.03,
+        .spread = true,
+        .early = true,
     };
 }
 
@@ -73,6 +75,27 @@ static void main_all_at_once(int most)
         o.link = 10 * MAIN_GBIT;
         o.registry_each = 100e6;
         main_row("cold", &o);
+    }
+}
+
+static void main_rules(int nodes)
+{
+    static const char *const names[] = {"stripes in order, nodes named when they have it",
+                                        "each its own order",
+                                        "nodes named while they receive",
+                                        "both",
+                                        "both, 64 nodes named of a stripe",
+                                        "both, and the size is known by the manifest"};
+
+    main_title("What the rules are worth, all at once, links of 1 Gbit");
+    for (int i = 0; i < 6; i++) {
+        struct sim_options o = main_defaults();
+        o.nodes = nodes;
+        o.sized = i == 5;
+        o.spread = i == 1 || i >= 3;
+        o.early = i >= 2;
+        o.known = i == 4 ? 64 : 0;
+        main_row(names[i], &o);
     }
 }
 
@@ -139,6 +162,7 @@ static void main_published(void)
 static void main_table(int most)
 {
     main_all_at_once(most);
+    main_rules(most < 1000 ? most : 1000);
     main_changes(most < 1000 ? most : 1000);
     main_limits(most < 1000 ? most : 1000);
     if (most >= 1000)
@@ -215,10 +239,12 @@ static int main_run(int argc, char **argv)
             o.mode = SIM_ALONE;
         else if (strcmp(argv[i], "mirror") == 0)
             o.mode = SIM_MIRROR;
-        else if (strcmp(argv[i], "spread") == 0)
-            o.spread = true;
-        else if (strcmp(argv[i], "early") == 0)
-            o.early = true;
+        else if (strcmp(argv[i], "in-order") == 0)
+            o.spread = false;
+        else if (strcmp(argv[i], "sized") == 0)
+            o.sized = true;
+        else if (strcmp(argv[i], "late") == 0)
+            o.early = false;
         else
             return fprintf(stderr, "sim: %s is not known\n", argv[i]), 1;
     }
@@ -239,6 +265,6 @@ int main(int argc, char **argv)
         return main_check();
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return main_run(argc - 2, argv + 2);
-    fprintf(stderr, "usage: sim table [MOST_NODES] | check | run [NAME=VALUE]... [alone|mirror|spread|early]\n");
+    fprintf(stderr, "usage: sim table [MOST_NODES] | check | run [NAME=VALUE]... [alone|mirror|in-order|late|sized]\n");
     return 1;
 }

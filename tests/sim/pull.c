@@ -12,7 +12,9 @@ static void pull_fill(struct sim *w, int node, int blob)
     /* a node that begins elsewhere still asks for the first stripe first */
     int shift = w->o.spread ? (int)(ring_hash(&node, sizeof(node)) % (uint64_t)b->count) : 0;
     while (f->own < most && f->next < b->count) {
-        int k = f->next == 0 ? 0 : 1 + (f->next - 1 + shift) % (b->count - 1);
+        int k = w->o.sized     ? (f->next + shift) % b->count
+                : f->next == 0 ? 0
+                               : 1 + (f->next - 1 + shift) % (b->count - 1);
         struct sim_piece *p = sim_piece_of(w, node, b->first + k);
         f->next++;
         if (p->state != SIM_ABSENT)
@@ -38,7 +40,7 @@ static void pull_layers(struct sim *w, int node)
             continue;
         }
         n->active++;
-        f->sized = f->sized || f->done > 0;
+        f->sized = f->sized || f->done > 0 || w->o.sized;
         pull_fill(w, node, blob);
     }
     if (n->blobs_done == w->o.layers && !n->finished) {

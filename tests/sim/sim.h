@@ -26,7 +26,7 @@ enum {
     SIM_REGISTRY_EXCHANGES = 4, /* of a blob */
     SIM_SERVES = 4,             /* exchanges, before a home answers with another node's address */
     SIM_SENDS_EACH = 2,         /* requests that a home has sent to a node, at a time */
-    SIM_KNOWN_MAX = 256,        /* nodes that a home knows to have a stripe */
+    SIM_KNOWN_MAX = 16384,      /* nodes that a home knows to have a stripe */
 };
 #define SIM_CONNECT_S 0.25 /* until a dead node is noticed before the answer */
 #define SIM_SILENCE_S 0.7  /* and behind it */
@@ -49,6 +49,7 @@ struct sim_options {
     double churn_s;
     double cut_at; /* seconds: zone 0 reaches no other one; 0: never */
     bool spread;   /* each node begins at another stripe, not at the first */
+    bool sized;    /* the size is known before the first answer: by the manifest */
     int known;     /* nodes that a home remembers for a stripe; 0: SIM_KNOWN_MAX */
     bool early;    /* nodes that are still receiving a stripe count as having it */
 };

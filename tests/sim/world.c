@@ -93,7 +93,9 @@ static void sim_build(struct sim *w, const struct sim_options *o)
     w->mirror = o->mode == SIM_MIRROR ? o->nodes + o->joins : -1;
     w->total = o->nodes + o->joins + (o->mode == SIM_MIRROR);
     w->step = o->step > 0 ? o->step : o->nodes > 3000 ? 0.025 : o->nodes > 300 ? 0.01 : 0.005;
-    if (o->step == 0 && o->link > 5e8)
+    if (o->step == 0 && o->mode != SIM_PEERS) /* few events, which last for long */
+        w->step = o->nodes > 300 ? 0.1 : 0.02;
+    if (o->step == 0 && o->link > 2e8)
         w->step /= 4;
     sim_image(w);
     w->nodes = sim_alloc((size_t)w->total, sizeof(*w->nodes));
