@@ -181,7 +181,7 @@ void ask_for(struct sim *w, int node, int stripe, int hops)
 /* Whether `node` gets this stripe, in the end, from the one that now requests it there. */
 static bool ask_is_circle(struct sim *w, int node, int stripe, int asker)
 {
-    for (int hops = 0; node != w->total && hops < 16; hops++) {
+    for (int hops = 0; node != w->total && hops < 64; hops++) {
         const struct sim_piece *p = sim_piece_of(w, node, stripe);
         if (node == asker)
             return true;
@@ -251,6 +251,13 @@ static void ask_answer(struct sim *w, const struct sim_event *e)
         return;
     }
     ask_turn(w, peer, stripe, e);
+    if (p->state != SIM_HERE && p->state != SIM_ABSENT && ask_is_circle(w, peer, stripe, e->node)) {
+        /* nodes that go by different lists wait for each other, until one has heard nothing for too long */
+        if (p->flow >= 0)
+            ask_broken(w, p->flow, false);
+        p->turn++;
+        ask_registry(w, peer, stripe, SIM_SILENCE_S);
+    }
     if (w->nodes[peer].serving >= SIM_SERVES && e->flags == 0 && w->mirror < 0) {
         int slot = ask_other(w, peer, stripe, e->node);
         if (slot >= 0) {
