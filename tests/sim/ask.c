@@ -183,6 +183,9 @@ static bool ask_is_circle(struct sim *w, int node, int stripe, int asker)
 {
     for (int hops = 0; node != w->total && hops < 64; hops++) {
         const struct sim_piece *p = sim_piece_of(w, node, stripe);
+        /* a request of the next level that is on its way makes the asker turn to the next level itself */
+        if (p->from == asker && p->state == SIM_ASKING && p->via < 0 && p->asks != ASK_HAVE)
+            return p->asks <= sim_piece_of(w, asker, stripe)->hops;
         if (node == asker)
             return true;
         if (p->state != SIM_ASKING && p->state != SIM_ARRIVING)
