@@ -28,7 +28,7 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit fuzz protocol concurrency recovery identity patience network airgap
+SUITES   ?= unit fuzz protocol concurrency recovery identity patience network cluster airgap
 endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
@@ -39,7 +39,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit fuzz protocol concurrency recovery identity patience network airgap systemd e2e
+SUITES   ?= unit fuzz protocol concurrency recovery identity patience network cluster airgap systemd e2e
 T        ?=
 
 # libFuzzer, and what it needs to see of the code.
@@ -113,7 +113,7 @@ BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
 	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
-	nginx-light,nginx=nginx iproute2=ip nftables=nft dnsmasq-base=dnsmasq mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
+	nginx-light,nginx=nginx iproute2=ip nftables=nft dnsmasq-base=dnsmasq etcd-server=etcd etcd-client=etcdctl mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
 # Those of the suite systemd, which boots a Debian.
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 # libFuzzer is a part of clang's runtime library.

@@ -14,8 +14,9 @@ static const char USAGE[] =
     "Usage: entrepot doctor [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Finds what stands between this node's engines and a pull through entrepot, one line a finding: what, why, what "
     "to\n"
-    "do. Looks at configuration, daemon, listeners, engines, disk, clock and registries, and changes nothing. Exits\n"
-    "with 1 if something is broken. As root, it sees files and registries as the service's user does.\n\n"
+    "do. Looks at configuration, daemon, listeners, engines, disk, clock, registries and the cluster, and changes\n"
+    "nothing. Exits with 1 if something is broken. As root, it sees files and registries as the service's user "
+    "does.\n\n"
     "Examples:\n"
     "  sudo entrepot doctor\n"
     "  entrepot doctor --json | jq '.findings[] | select(.level == \"broken\")'\n";
@@ -24,8 +25,9 @@ struct doctor_command {
     struct cli_options options;
     struct config_overrides overrides;
     struct unit_view unit;
-    char *user;   /* to look as; NULL: ourselves */
-    bool offline; /* the daemon is */
+    char *user;    /* to look as; NULL: ourselves */
+    bool offline;  /* the daemon is */
+    json_t *peers; /* as the daemon knows them; NULL: it does not run */
 };
 
 /* ---- the configuration, as the daemon's user ---- */
@@ -96,6 +98,7 @@ static void doctor_look_as_user(void *arg, json_t *findings)
     doctor_look_at_authority(&c, findings);
     doctor_look_at_disk(&c, findings);
     doctor_look_at_registries(&c, d->offline, findings);
+    doctor_look_at_cluster(&c, d->peers, findings);
 }
 
 /* ---- the command ---- */
@@ -125,6 +128,7 @@ static void doctor_look(struct doctor_command *d, json_t *findings)
     json_t *status = doctor_look_at_daemon(&d->options, findings);
     doctor_take_proxies();
     d->offline = json_is_true(json_object_get(status, "offline"));
+    d->peers = status ? doctor_ask_peers(&d->options) : NULL;
     doctor_choose_user(d, status);
     bool started = aside_start(&aside, doctor_look_as_user, d, &err);
     if (known)
@@ -134,6 +138,7 @@ static void doctor_look(struct doctor_command *d, json_t *findings)
     if (known)
         config_free(&c);
     json_decref(status);
+    json_decref(d->peers);
 }
 
 int cmd_doctor(int argc, char **argv)

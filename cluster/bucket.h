@@ -1,6 +1,6 @@
 /* bucket.h - the shared tier: blobs by digest in a bucket of an S3-compatible store, which all nodes read and write.
  *
- *     <prefix>blobs/sha256/<2 hex>/<hex>    one object a blob, whole; its bytes are checked by whoever reads it
+ *     <prefix>blobs/sha256/<2 hex>/<hex>    one object a blob, whole; its reader checks its bytes
  *
  * A bucket is never needed: one that fails rests for a while. Written behind: a blob that was stored is queued, and
  * uploaded by a loop of its own ("bucket"), unless it is there already (If-None-Match: *). Everything is bounded.
@@ -31,8 +31,8 @@ struct bucket *bucket_start(const struct config_shared *c, struct cred_workers *
 void bucket_stop(struct bucket *b);
 /* After that: runs what others have posted to its loop since; whether there was anything. */
 bool bucket_settle(struct bucket *b);
-/* Whether no transfer, of any loop, and no job of the workers uses anything of it. Any thread; it stays so while nothing
- * is started. */
+/* Whether no transfer, of any loop, and no job of the workers uses anything of it. Any thread; it stays so while
+ * nothing is started. */
 bool bucket_is_idle(const struct bucket *b);
 /* After cred_workers_stop(), or when it is idle. */
 void bucket_free(struct bucket *b); /* may be NULL */

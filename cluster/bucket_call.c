@@ -1,5 +1,5 @@
-/* A request to the bucket: it waits for the key, is signed, sent, and sent once more if the store's clock differs or the
- * key has been replaced.
+/* A request to the bucket: it waits for the key, is signed, sent, and sent once more if the store's clock differs or
+ * the key has been replaced.
  *
  *     start ─▶ key ─▶ sign, send ─▶ answer ┬─▶ done
  *               ▲                          │
@@ -32,9 +32,9 @@ struct bucket_call {
     struct err err;
 };
 
-static void call_ask(struct bucket_call *c);
+static void signed_ask(struct bucket_call *c);
 
-static void call_free(struct bucket_call *c)
+static void signed_free(struct bucket_call *c)
 {
     for (size_t i = 0; i < ARRAY_LEN(c->line); i++)
         free(c->line[i]);
@@ -44,19 +44,19 @@ static void call_free(struct bucket_call *c)
     free(c);
 }
 
-static void call_end(struct bucket_call *c, const struct transfer_response *r, const struct err *err)
+static void signed_end(struct bucket_call *c, const struct transfer_response *r, const struct err *err)
 {
     struct bucket_answer a = {.status = c->status, .body = c->body.data ? c->body.data : "", .r = r, .err = err};
 
     if (c->status >= 300)
         s3_xml_text(a.body, "Code", a.code, sizeof(a.code));
     c->ask.on_done(c->ask.arg, &a);
-    call_free(c);
+    signed_free(c);
 }
 
 /* ---- the answer ---- */
 
-static bool call_take_head(void *arg, const struct transfer_response *r)
+static bool signed_take_head(void *arg, const struct transfer_response *r)
 {
     struct bucket_call *c = arg;
 
@@ -64,7 +64,7 @@ static bool call_take_head(void *arg, const struct transfer_response *r)
     return r->status / 100 != 2 || !c->ask.on_head || c->ask.on_head(c->ask.arg, r);
 }
 
-static bool call_take_data(void *arg, const void *data, size_t len)
+static bool signed_take_data(void *arg, const void *data, size_t len)
 {
     struct bucket_call *c = arg;
 
@@ -89,7 +89,7 @@ bool bucket_answer_is_of_key(const struct bucket_answer *a)
 }
 
 /* HEAD has no body that would name the reason: the Date of the answer shows whether the time may be it. */
-static bool call_is_skewed(struct bucket_call *c, const struct transfer_response *r)
+static bool signed_is_skewed(struct bucket_call *c, const struct transfer_response *r)
 {
     int64_t off = r->date - c->signed_s;
 
@@ -102,19 +102,19 @@ static bool call_is_skewed(struct bucket_call *c, const struct transfer_response
     return true;
 }
 
-static bool call_is_to_repeat(struct bucket_call *c, const struct transfer_response *r)
+static bool signed_is_to_repeat(struct bucket_call *c, const struct transfer_response *r)
 {
     struct bucket_answer a = {.status = c->status};
 
     if (c->repeated || c->status < 400)
         return false;
-    if (call_is_skewed(c, r))
+    if (signed_is_skewed(c, r))
         return true;
     s3_xml_text(c->body.data, "Code", a.code, sizeof(a.code));
     return bucket_answer_is_of_key(&a) && cred_refused(c->ask.b->cred, "", c->key_number, c->began_ms);
 }
 
-static void call_take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void signed_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct bucket_call *c = arg;
     struct err own = {0};
@@ -126,20 +126,20 @@ static void call_take_end(void *arg, const struct transfer_response *r, const st
         err_set(&own, ERR_IO, "the blob could not be read");
         err = &own;
     }
-    if (err || !call_is_to_repeat(c, r)) {
-        call_end(c, r, err);
+    if (err || !signed_is_to_repeat(c, r)) {
+        signed_end(c, r, err);
         return;
     }
     c->repeated = true;
     c->given = 0;
     c->status = 0;
     buf_clear(&c->body);
-    call_ask(c);
+    signed_ask(c);
 }
 
 /* ---- the request ---- */
 
-static long call_give(void *arg, char *out, size_t cap)
+static long signed_give(void *arg, char *out, size_t cap)
 {
     struct bucket_call *c = arg;
     int64_t left = c->ask.size - c->given;
@@ -151,19 +151,19 @@ static long call_give(void *arg, char *out, size_t cap)
 }
 
 /* Lines in the order of their names, for the signature. */
-struct call_lines {
+struct signed_lines {
     const char *list[S3_LINES_MAX];
     int count;
 };
 
-static void call_add(struct call_lines *l, const char *line)
+static void signed_add(struct signed_lines *l, const char *line)
 {
     IN_STATE(l->count < S3_LINES_MAX - 1);
     if (line)
         l->list[l->count++] = line;
 }
 
-static char *call_checksum_line(const struct bucket_call *c)
+static char *signed_checksum_line(const struct bucket_call *c)
 {
     unsigned char text[64];
 
@@ -173,12 +173,12 @@ static char *call_checksum_line(const struct bucket_call *c)
     return xasprintf("x-amz-checksum-sha256: %s", (char *)text);
 }
 
-static void call_send(struct bucket_call *c, const struct call_lines *l)
+static void signed_send(struct bucket_call *c, const struct signed_lines *l)
 {
     struct bucket *b = c->ask.b;
     _cleanup_free_ char *url = xasprintf("%s%s%s%s", b->place.origin, c->path, c->query[0] ? "?" : "", c->query);
     const struct transfer_verbatim v = {
-        .has_body = c->ask.size >= 0, .size = c->ask.size, .buffer = BUCKET_SEND_BUFFER, .on_send = call_give};
+        .has_body = c->ask.size >= 0, .size = c->ask.size, .buffer = BUCKET_SEND_BUFFER, .on_send = signed_give};
     const struct transfer_request r = {.method = c->ask.method,
                                        .url = url,
                                        .headers = l->list,
@@ -191,9 +191,9 @@ static void call_send(struct bucket_call *c, const struct call_lines *l)
                                        .stall_timeout_ms = c->ask.bulk ? BUCKET_STALL_MS : 0,
                                        .total_timeout_ms = c->ask.total_ms,
                                        .users = &b->users,
-                                       .on_head = call_take_head,
-                                       .on_data = call_take_data,
-                                       .on_done = call_take_end,
+                                       .on_head = signed_take_head,
+                                       .on_data = signed_take_data,
+                                       .on_done = signed_take_end,
                                        .arg = c};
 
     c->transfer = transfer_start(c->ask.engine, &r);
@@ -201,25 +201,25 @@ static void call_send(struct bucket_call *c, const struct call_lines *l)
         transfer_pause(c->transfer, true);
 }
 
-static void call_sign(struct bucket_call *c, const struct cred_identity *id)
+static void sign_and_send(struct bucket_call *c, const struct cred_identity *id)
 {
     const struct s3_place *p = &c->ask.b->place;
     char time[S3_TIME_MAX], hex[DIGEST_TEXT_MAX];
     const char *payload = c->ask.whole ? digest_hex(&c->digest, hex) : c->ask.size > 0 ? S3_UNSIGNED : S3_EMPTY;
-    _cleanup_free_ char *host = xasprintf("host: %s", p->authority), *checksum = call_checksum_line(c),
+    _cleanup_free_ char *host = xasprintf("host: %s", p->authority), *checksum = signed_checksum_line(c),
                         *content = xasprintf("x-amz-content-sha256: %s", payload), *date = NULL;
     _cleanup_secret_ char *session = NULL, *authorization = NULL;
-    struct call_lines l = {0};
+    struct signed_lines l = {0};
 
     c->signed_s = clock_now_s() + atomic_load(&c->ask.b->skew_s);
     date = xasprintf("x-amz-date: %s", s3_time(c->signed_s, time));
-    call_add(&l, host);
-    call_add(&l, checksum);
-    call_add(&l, content);
-    call_add(&l, date);
+    signed_add(&l, host);
+    signed_add(&l, checksum);
+    signed_add(&l, content);
+    signed_add(&l, date);
     if (id->username && id->secret) {
         session = id->session ? xasprintf("x-amz-security-token: %s", id->session) : NULL;
-        call_add(&l, session);
+        signed_add(&l, session);
         const struct s3_signing s = {.method = c->ask.method,
                                      .path = c->path,
                                      .query = c->query,
@@ -232,47 +232,47 @@ static void call_sign(struct bucket_call *c, const struct cred_identity *id)
                                      .time = time};
         _cleanup_secret_ char *value = s3_authorization(&s);
         authorization = xasprintf("Authorization: %s", value);
-        call_add(&l, authorization);
+        signed_add(&l, authorization);
     }
     for (size_t i = 0; i < ARRAY_LEN(c->line); i++)
-        call_add(&l, c->line[i]);
-    call_send(c, &l);
+        signed_add(&l, c->line[i]);
+    signed_send(c, &l);
 }
 
-static void call_give_up(void *arg)
+static void signed_give_up(void *arg)
 {
     struct bucket_call *c = arg;
 
     c->waiting = false;
     if (c->dead)
-        call_free(c);
+        signed_free(c);
     else
-        call_end(c, NULL, &c->err);
+        signed_end(c, NULL, &c->err);
 }
 
-static void call_take_key(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+static void signed_take_key(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
 {
     struct bucket_call *c = arg;
 
     if (!id) { /* perhaps before bucket_call_start() has returned */
         c->err = *err;
-        loop_post(c->ask.loop, call_give_up, c);
+        loop_post(c->ask.loop, signed_give_up, c);
         return;
     }
     c->waiting = false;
     if (c->dead) {
-        call_free(c);
+        signed_free(c);
         return;
     }
     c->key_number = number;
-    call_sign(c, id);
+    sign_and_send(c, id);
 }
 
-static void call_ask(struct bucket_call *c)
+static void signed_ask(struct bucket_call *c)
 {
     c->waiting = true;
     c->began_ms = clock_mono_ms();
-    cred_get(c->ask.b->cred, c->ask.loop, "", call_take_key, c);
+    cred_get(c->ask.b->cred, c->ask.loop, "", signed_take_key, c);
 }
 
 struct bucket_call *bucket_call_start(const struct bucket_ask *ask)
@@ -287,7 +287,7 @@ struct bucket_call *bucket_call_start(const struct bucket_ask *ask)
         c->line[i] = ask->line[i] ? xstrdup(ask->line[i]) : NULL;
     if (ask->whole)
         c->digest = *ask->whole;
-    call_ask(c);
+    signed_ask(c);
     return c;
 }
 
@@ -308,7 +308,7 @@ void bucket_call_cancel(struct bucket_call *c)
     }
     if (c->transfer)
         transfer_cancel(c->transfer);
-    call_free(c);
+    signed_free(c);
 }
 
 void bucket_answer_describe(const struct bucket *b, const struct bucket_answer *a, char *out, size_t cap)

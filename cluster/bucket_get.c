@@ -127,8 +127,9 @@ static void get_take_end(void *arg, const struct bucket_answer *a)
             bucket_note_good(g->b, false);
         get_end(g, a->r, a->err);
     } else if (a->err) {
+        bool is_its = a->err->code == ERR_UNREACHABLE || a->err->code == ERR_TIMEOUT;
         bucket_note_bad(g->b, g->began_ms, a->err->msg);
-        get_end(g, a->r, a->err);
+        get_fail(g, a->r, is_its ? a->err->code : ERR_UPSTREAM, a->err->msg); /* or the key's: ERR_IO, ERR_DENIED */
     } else if (a->status != 200 && a->status != 206) {
         get_take_refusal(g, a);
     } else {

@@ -1,9 +1,9 @@
 /* A large blob is uploaded in parts ("Uploading and copying objects using multipart upload", Amazon S3 User Guide), one
  * after the other.
  *
- *     POST ?uploads ─▶ PUT ?partNumber=1.. ─▶ POST ?uploadId= (If-None-Match: *) ┬ 200 ──────▶ done
- *           │                  │                                                 └ 412, 409 ─▶ DELETE, done
- *           └──────────────────┴─ any failure ─▶ DELETE ?uploadId= ─▶ failed */
+ *     POST ?uploads ─▶ PUT ?partNumber=1.. ─▶ POST ?uploadId= ┬ 200 ──────▶ written
+ *           │                  │              If-None-Match: * └ 412, 409 ─▶ DELETE ?uploadId=, there
+ *           └──────────────────┴─ any failure ─▶ DELETE ?uploadId=, failed */
 #include "cluster/bucket_private.h"
 
 #include "base/assert.h"
@@ -26,7 +26,7 @@ struct bucket_parts {
 static void parts_send(struct bucket_parts *p);
 static void parts_complete(struct bucket_parts *p);
 
-void bucket_parts_free(struct bucket_parts *p)
+static void parts_free(struct bucket_parts *p)
 {
     buf_free(&p->list);
     free(p->id_param);
@@ -180,6 +180,7 @@ void bucket_parts_start(struct bucket_upload *u)
 
     ON_LOOP(u->b->loop);
     p->u = u;
+    u->free_parts = parts_free;
     p->size = MAX((least + (1 << 20) - 1) >> 20 << 20, (int64_t)BUCKET_PART);
     p->count = (int)((u->size + p->size - 1) / p->size);
     buf_adds(&p->list, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");

@@ -1,5 +1,5 @@
-/* bucket_private.h - between the files of the bucket: bucket.c (state), bucket_call.c (a signed request), bucket_get.c
- * (reading), bucket_put.c and bucket_parts.c (writing). */
+/* bucket_private.h - between the files of the bucket, each of which uses those before it: bucket_state.c, bucket_call.c
+ * (a signed request), bucket_get.c (reading), bucket_queue.c, bucket_parts.c and bucket_put.c (writing), bucket.c. */
 #ifndef ENTREPOT_CLUSTER_BUCKET_PRIVATE_H
 #define ENTREPOT_CLUSTER_BUCKET_PRIVATE_H
 
@@ -57,6 +57,7 @@ struct bucket_upload {
     bool bare;    /* without a condition */
     int64_t began_ms;
     struct bucket_parts *parts; /* bucket_parts.c; NULL: it is one PUT */
+    void (*free_parts)(struct bucket_parts *parts);
 };
 
 struct bucket {
@@ -69,6 +70,7 @@ struct bucket {
     struct loop *loop;
     struct transfer_engine *engine;
     struct bucket_files files;
+    void (*turn)(void *bucket); /* bucket.c: looks at its queue and its clock; on its loop */
     /* any thread */
     atomic_int users;           /* transfers, of any loop, that use what is set once */
     atomic_int_fast64_t skew_s; /* the store's clock, less this node's */
@@ -90,7 +92,7 @@ struct bucket {
     bool no_conditions; /* the store does not implement If-None-Match */
 };
 
-/* ---- bucket.c: any thread ---- */
+/* ---- bucket_state.c: any thread ---- */
 
 /* A request that began at `began_ms` was answered, or failed: one that began before the last failure does not count
  * again. `whole`: what was requested has come; a probe does not say that. */
@@ -103,20 +105,18 @@ bool bucket_is_wrong(struct bucket *b, const struct digest *d);
 /* Uploads are refused: they rest. */
 void bucket_note_refused(struct bucket *b, const char *why);
 void bucket_note_read(struct bucket *b, size_t bytes);
-/* Looks at its queue and its clock. On its loop. */
-void bucket_turn(struct bucket *b);
 
 /* ---- bucket_get.c ---- */
 
 /* As bucket_get_start(), to see whether it answers: it may rest, and figures do not count it. */
 struct bucket_get *bucket_get_probe(struct bucket *b, const struct bucket_range *range);
 
-/* ---- bucket_put.c: on the bucket's loop ---- */
+/* ---- bucket_queue.c: on the bucket's loop ---- */
 
-/* Starts what may start; returns when to be called again (monotonic), or -1. */
-int64_t bucket_put_turn(struct bucket *b);
+/* The next upload that may start, which is active from now on; NULL, and when there is one (monotonic), or -1. */
+struct bucket_upload *bucket_queue_take(struct bucket *b, int64_t *when);
 /* Gives up all of it. */
-void bucket_put_stop(struct bucket *b);
+void bucket_queue_stop(struct bucket *b);
 enum bucket_outcome { BUCKET_PUT_WRITTEN, BUCKET_PUT_THERE, BUCKET_PUT_FAILED, BUCKET_PUT_GONE };
 /* The upload has ended. `why`: of BUCKET_PUT_FAILED. */
 void bucket_upload_end(struct bucket_upload *u, enum bucket_outcome outcome, const char *why);
@@ -128,10 +128,11 @@ bool bucket_upload_is_bare(struct bucket_upload *u, const struct bucket_answer *
 /* Bytes of the file; 0: it has become shorter, or cannot be read. */
 size_t bucket_upload_read(struct bucket_upload *u, int64_t at, char *out, size_t cap);
 
-/* ---- bucket_parts.c: on the bucket's loop ---- */
+/* ---- bucket_parts.c, bucket_put.c: on the bucket's loop ---- */
 
 void bucket_parts_start(struct bucket_upload *u);
-void bucket_parts_free(struct bucket_parts *p);
+/* Starts what may start; returns when to be called again (monotonic), or -1. */
+int64_t bucket_put_turn(struct bucket *b);
 
 /* ---- bucket_call.c: a signed request ---- */
 

@@ -32,6 +32,48 @@ struct dns_message {
 
 /* ---- queries ---- */
 
+/* musl has no resolver with a state of its own: its patience is that of resolv.conf. */
+#ifdef __GLIBC__
+static bool resolver_open(struct dns_task *t)
+{
+    if (res_ninit(&t->state) != 0)
+        return false;
+    t->state.retrans = TRY_S;
+    t->state.retry = TRIES;
+    return true;
+}
+
+static int resolver_query(struct dns_task *t, const char *name, ns_type type, unsigned char *out, int *code)
+{
+    int len = res_nquery(&t->state, name, ns_c_in, type, out, MESSAGE_MAX);
+
+    *code = t->state.res_h_errno;
+    return len;
+}
+
+static void resolver_close(struct dns_task *t)
+{
+    res_nclose(&t->state);
+}
+#else
+static bool resolver_open(struct dns_task *t UNUSED)
+{
+    return true;
+}
+
+static int resolver_query(struct dns_task *t UNUSED, const char *name, ns_type type, unsigned char *out, int *code)
+{
+    int len = res_query(name, ns_c_in, type, out, MESSAGE_MAX);
+
+    *code = h_errno;
+    return len;
+}
+
+static void resolver_close(struct dns_task *t UNUSED)
+{
+}
+#endif
+
 static const char *why_not(int code)
 {
     return code == HOST_NOT_FOUND ? "there is no such name"
@@ -44,8 +86,7 @@ static const char *why_not(int code)
 static bool dns_ask(struct dns_task *t, const char *name, ns_type type, struct dns_message *m, struct err *err)
 {
     m->bytes = xmalloc(MESSAGE_MAX);
-    int len = res_nquery(&t->state, name, ns_c_in, type, m->bytes, MESSAGE_MAX);
-    int code = t->state.res_h_errno;
+    int code, len = resolver_query(t, name, type, m->bytes, &code);
 
     if (len >= 0 && ns_initparse(m->bytes, MIN(len, (int)MESSAGE_MAX), &m->parsed) == 0)
         return true;
@@ -96,7 +137,7 @@ static int add_addresses(struct dns_task *t, struct dns_message *m, ns_sect sect
 
 static bool look_up_addresses(struct dns_task *t, const char *name, int port, struct err *err)
 {
-    struct dns_message m;
+    struct dns_message m = {0};
 
     if (!dns_ask(t, name, t->wanted->family == AF_INET6 ? ns_t_aaaa : ns_t_a, &m, err))
         return false;
@@ -133,7 +174,7 @@ static bool add_target(struct dns_task *t, struct dns_message *m, char *target, 
 static bool look_up_services(struct dns_task *t, struct err *err)
 {
     char target[NS_MAXDNAME];
-    struct dns_message m;
+    struct dns_message m = {0};
     bool ok = true;
     ns_rr rr;
     int count = 0;
@@ -162,13 +203,11 @@ bool dns_lookup(const struct dns_wanted *w, struct members_table *out, int64_t *
     struct dns_task t = {.wanted = w, .out = out, .ttl_s = INT64_MAX};
 
     OFF_LOOPS;
-    if (res_ninit(&t.state) != 0)
+    if (!resolver_open(&t))
         return err_set(err, ERR_IO, "the resolver cannot be started");
-    t.state.retrans = TRY_S;
-    t.state.retry = TRIES;
     t.deadline_ms = clock_mono_ms() + DNS_LOOKUP_MS;
     bool ok = w->name[0] == '_' ? look_up_services(&t, err) : look_up_addresses(&t, w->name, w->port, err);
-    res_nclose(&t.state);
+    resolver_close(&t);
     *ttl_s = t.ttl_s;
     if (ok && out->count == 0)
         ok = err_set(err, ERR_NOT_FOUND, "%s: DNS has no addresses", w->name);

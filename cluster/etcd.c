@@ -5,12 +5,13 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/url.h"
+#include "base/visible.h"
 #include "cluster/etcd_json.h"
 
 #include <event2/event.h>
 #include <string.h>
 
-enum { TOKEN_MAX_LEN = 16 << 10 };
+enum { TOKEN_MAX_LEN = 16 << 10, REFUSAL_TEXT_MAX = 120 };
 
 static void etcd_attempt(struct etcd_call *c);
 static void etcd_log_in(struct etcd *e);
@@ -208,6 +209,16 @@ static bool take_token(struct etcd *e, const json_t *doc, struct err *err)
     return true;
 }
 
+/* A refusal by what is before etcd, or by its gateway: text. */
+static void etcd_add_text(const struct etcd_call *c, struct err *err)
+{
+    _cleanup_free_ char *text = xstrndup(c->got.data ? c->got.data : "", MIN(c->got.len, (size_t)REFUSAL_TEXT_MAX));
+    _cleanup_free_ char *shown = visible_line(text);
+
+    if (*shown)
+        err_append(err, ": %s", shown);
+}
+
 /* Reads a whole answer. */
 static bool read_answer(struct etcd_call *c, int status, struct etcd_answer *out, struct err *err)
 {
@@ -215,7 +226,9 @@ static bool read_answer(struct etcd_call *c, int status, struct etcd_answer *out
     const json_t *from = c->way.streams ? json_object_get(doc, "result") : doc;
     bool ok = false;
 
-    if (etcd_json_error(doc, status, err))
+    if (etcd_json_error(doc, status, err) && !doc)
+        etcd_add_text(c, err);
+    else if (err->code != ERR_OK)
         ;
     else if (c->way.lasts)
         err_set(err, ERR_UPSTREAM, "the watch has ended");
@@ -420,6 +433,7 @@ struct etcd *etcd_new(const struct etcd_options *o, struct err *err)
     e->hosts = xcalloc(count + 1, sizeof(*e->hosts));
     for (size_t i = 0; i < count; i++)
         add_endpoint(e, o->endpoints[i]);
+    e->at = (int)(o->first % count);
     e->username = o->username ? xstrdup(o->username) : NULL;
     e->password_file = o->password_file ? xstrdup(o->password_file) : NULL;
     LIST_INIT(&e->calls);

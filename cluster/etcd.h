@@ -34,9 +34,10 @@ struct etcd_options {
     struct loop *loop;
     struct transfer_engine *engine;
     const char *const *endpoints; /* "https://10.0.0.1:2379"; NULL-terminated, one at least */
-    const struct trust *trust;    /* NULL: the system's authorities */
-    const char *username;         /* NULL: none */
-    const char *password_file;    /* read at each login */
+    unsigned first;            /* the one to begin with, modulo their number: nodes are to begin with different ones */
+    const struct trust *trust; /* NULL: the system's authorities */
+    const char *username;      /* NULL: none */
+    const char *password_file; /* read at each login */
 };
 
 /* Borrows loop, engine and trust, copies the rest. On the loop, or before it starts. Errors: ERR_INVALID, and those of

@@ -53,7 +53,7 @@ json_t *etcd_json_end(const char *prefix)
 
 /* ---- answers ---- */
 
-static int64_t read_number(const json_t *doc, const char *name)
+static int64_t etcd_read_number(const json_t *doc, const char *name)
 {
     const json_t *value = json_object_get(doc, name);
     const char *text = json_string_value(value);
@@ -82,8 +82,8 @@ static bool read_kv(const json_t *doc, struct etcd_kv *kv)
     bool ok = read_bytes(doc, "key", &kv->key, &kv->key_len) && kv->key_len > 0;
 
     ok = ok && read_bytes(doc, "value", &kv->value, &kv->value_len);
-    kv->lease = read_number(doc, "lease");
-    kv->mod_revision = read_number(doc, "mod_revision");
+    kv->lease = etcd_read_number(doc, "lease");
+    kv->mod_revision = etcd_read_number(doc, "mod_revision");
     return ok;
 }
 
@@ -127,9 +127,9 @@ void etcd_json_answer(const json_t *doc, struct etcd_answer *out)
     const json_t *item;
     size_t i;
 
-    *out = (struct etcd_answer){.revision = read_number(json_object_get(doc, "header"), "revision"),
-                                .lease = read_number(doc, "ID"),
-                                .ttl_s = read_number(doc, "TTL"),
+    *out = (struct etcd_answer){.revision = etcd_read_number(json_object_get(doc, "header"), "revision"),
+                                .lease = etcd_read_number(doc, "ID"),
+                                .ttl_s = etcd_read_number(doc, "TTL"),
                                 .succeeded = json_is_true(json_object_get(doc, "succeeded")),
                                 .more = json_is_true(json_object_get(doc, "more"))};
     take_kvs(&all, doc);
@@ -183,14 +183,14 @@ bool etcd_json_error(const json_t *doc, int status, struct err *err)
 {
     const json_t *error = json_object_get(doc, "error"), *at = json_is_object(error) ? error : doc;
     const char *text = json_string_value(json_object_get(at, "message"));
-    int64_t grpc = read_number(at, "code");
+    int64_t grpc = etcd_read_number(at, "code");
 
     if (status == 200 && !error)
         return false;
     if (!text)
         text = json_is_string(error) ? json_string_value(error) : "";
     if (grpc == 0)
-        grpc = read_number(at, "grpc_code");
+        grpc = etcd_read_number(at, "grpc_code");
     _cleanup_free_ char *shown = visible_line(text);
     shown[text_whole(shown, MIN(strlen(shown), (size_t)ERROR_TEXT_MAX))] = '\0';
     if (*shown)

@@ -59,9 +59,11 @@ struct members_etcd *members_etcd_new(const struct members_place *p, struct err 
     const struct config_cluster *c = p->config;
     const char *prefix = c->prefix && *c->prefix ? c->prefix : "/entrepot";
     size_t len = strlen(prefix);
+    uint64_t own = ring_hash(p->self->address, strlen(p->self->address));
     struct etcd *e = etcd_new(&(struct etcd_options){.loop = p->loop,
                                                      .engine = p->engine,
                                                      .endpoints = (const char *const *)c->etcd,
+                                                     .first = (unsigned)own,
                                                      .trust = &c->etcd_trust,
                                                      .username = c->username,
                                                      .password_file = c->password_file},

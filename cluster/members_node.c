@@ -1,6 +1,7 @@
 /* What nodes write into etcd:
  *
- *     <prefix>/nodes/10.0.0.7:5443    {"address": "10.0.0.7:5443", "zone": "a", "version": "1.0.0", "since": 1767225600}
+ *     <prefix>/nodes/10.0.0.7:5443
+ *        {"address": "10.0.0.7:5443", "zone": "a", "version": "1.0.0", "since": 1767225600}
  *
  * The address is that of the key. Zone, version and since may be absent; what is not known here is for later versions.
  */

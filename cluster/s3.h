@@ -1,6 +1,6 @@
 /* s3.h - requests to an S3-compatible store: where an object is, and the signature of a request (AWS Signature Version
- * 4, "Authenticating Requests: Using the Authorization Header", Amazon S3 API Reference). Path style: https://host/bucket
- * /key, which every store has. Plain functions; any thread.
+ * 4, "Authenticating Requests: Using the Authorization Header", Amazon S3 API Reference). Path style, which
+ * every store has: https://host/bucket/key. Plain functions; any thread.
  */
 #ifndef ENTREPOT_CLUSTER_S3_H
 #define ENTREPOT_CLUSTER_S3_H

@@ -1,8 +1,6 @@
 /* Metrics of the nodes, and of the bucket that they share. */
 #include "proxy/private.h"
 
-#pragma weak bucket_get_stats
-
 static void cluster_head(struct buf *b, const char *name, const char *type, const char *help)
 {
     buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);

@@ -91,6 +91,16 @@ json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings)
     return status;
 }
 
+json_t *doctor_ask_peers(const struct cli_options *o)
+{
+    struct cli_options bounded = *o;
+    struct err err = {0};
+    json_t *answer = NULL;
+
+    bounded.timeout_s = DAEMON_ASK_S;
+    return cli_ask(&bounded, "/v1/peers", NULL, &answer, &err) ? answer : NULL;
+}
+
 /* ---- its process ---- */
 
 static int open_environment(void)

@@ -1,7 +1,7 @@
 /* doctor.h - what stands between this node's engines and a pull through entrepot: one file a topic.
  *
  *     cli/doctor.c ─▶ listeners, daemon, engines      as the user that calls it
- *              └────▶ aside ─▶ disk, registries       in a child, as the user that runs the daemon
+ *              └────▶ aside ─▶ disk, registries, cluster in a child, as the user that runs the daemon
  *
  * Each topic appends findings to a list. Nothing is changed, and everything is bounded in time. One thread.
  */
@@ -30,6 +30,7 @@ enum doctor_topic {
     TOPIC_DISK,
     TOPIC_CLOCK,
     TOPIC_REGISTRY,
+    TOPIC_CLUSTER,
 };
 
 /* What is found: `what`, why, and what to do about it. `subject`: which one (an address, an engine, a registry); it,
@@ -51,6 +52,8 @@ bool doctor_print(const json_t *findings, bool json);
 json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings);
 /* The proxies in its environment, in place of ours: registries are asked as it asks them. */
 void doctor_take_proxies(void);
+/* What it answers to `peers`; the same. */
+json_t *doctor_ask_peers(const struct cli_options *o);
 /* The name of its user, if it differs from ours; NULL: it does not, or is not known. The caller frees. */
 char *doctor_daemon_user(void);
 /* First: systemd may start the daemon only then. */
@@ -61,6 +64,9 @@ void doctor_look_at_disk(const struct config *c, json_t *findings);
 /* Asks each registry, all of them at once and for five seconds at most: whether it answers, what its clock says,
  * whether it accepts the credentials. `offline`: the daemon is. Uses threads: in a process of its own (aside.c). */
 void doctor_look_at_registries(const struct config *c, bool offline, json_t *findings);
+/* The cluster, if there is one: etcd, DNS, each node, the bucket, clocks, files. `known`: what the daemon answers to
+ * `peers`; NULL: it does not run. Five seconds at most, and those of a resolver. In a process of its own. */
+void doctor_look_at_cluster(const struct config *c, const json_t *known, json_t *findings);
 /* Where interception is on: its authority's certificate, and whether this system trusts it. */
 void doctor_look_at_authority(const struct config *c, json_t *findings);
 /* The dates of a certificate; `what`: whose. */

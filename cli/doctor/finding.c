@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const TOPICS[] = {"configuration", "daemon", "listener", "authority",
-                                     "engine",        "disk",   "clock",    "registry"};
+static const char *const TOPICS[] = {"configuration", "daemon", "listener", "authority", "engine",
+                                     "disk",          "clock",  "registry", "cluster"};
 static const struct {
     const char *name, *mark;
     enum cli_colour colour;

@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include "base/visible.h"
 
-#pragma weak bucket_get_stats
-
 static json_t *peers_text(const char *text)
 {
     return *text ? visible_json(text) : json_null();

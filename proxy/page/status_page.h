@@ -19,7 +19,14 @@
 
 struct status_page;
 
-enum { PAGE_EVENTS_MAX = 32, PAGE_WAITS_MAX = 64, PAGE_IMAGES_MAX = 5000, PAGE_RECENT = 50, PAGE_PEERS_MAX = 256, PAGE_LOOPS_MAX = 8 };
+enum {
+    PAGE_EVENTS_MAX = 32,
+    PAGE_WAITS_MAX = 64,
+    PAGE_IMAGES_MAX = 5000,
+    PAGE_RECENT = 50,
+    PAGE_PEERS_MAX = 256,
+    PAGE_LOOPS_MAX = 8
+};
 
 /* What the page shows; borrowed. */
 struct page_view {

@@ -32,7 +32,7 @@ while IFS='|' read -r line due; do is "$(in_bash "$line")" "$due" "\"$line\""; d
 entrepot config |check diff show
 entrepot debug d|dump
 entrepot offline |off on
-entrepot help p|pin pull pulls
+entrepot help p|peers pin pull pulls
 entrepot setup p|podman
 entrepot completion |bash fish zsh
 entrepot export --format |docker oci

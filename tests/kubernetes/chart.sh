@@ -22,6 +22,7 @@ cat >"$W/values.yaml" <<-'YAML'
 	  cache: {path: /srv/images, max_size: 10GiB}
 	  upstreams: [{name: registry.example, credentials: {username: u, password_file: /etc/secret/p}}]
 	ports: {registry: 5100, metrics: 5101}
+	cluster: {enabled: true, port: 5543, secretName: nodes, tls: true}
 	cacheHostPath: /srv/images
 	selinux: true
 	metrics:
@@ -60,8 +61,12 @@ python3 - "$W/all.yaml" <<-'PY' || fail "see above"
 	    (config["listen"], [{"address": "127.0.0.1:5100"}]), (config["metrics"], {"address": "0.0.0.0:5101"}),
 	    (config["cache"], {"path": "/srv/images", "max_size": "10GiB", "min_free": "20%"}),
 	    ({m["name"]: m["mountPath"] for m in init["volumeMounts"]}["cache"], "/host/srv/images"),
-	    ({m["name"]: m["mountPath"] for m in main["volumeMounts"]}, {"config": "/etc/entrepot", "cache": "/srv/images", "secret": "/etc/secret"}),
-	    (main["env"], [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}]),
+	    ({m["name"]: m["mountPath"] for m in main["volumeMounts"]}, {"config": "/etc/entrepot", "cache": "/srv/images", "secret": "/etc/secret", "cluster": "/etc/entrepot-cluster"}),
+	    (config["cluster"]["peers"], {"dns": "entrepot-peers.entrepot.svc.cluster.local"}),
+	    (config["cluster"]["tls"]["ca"], "/etc/entrepot-cluster/ca.crt"),
+	    (main["env"][1], {"name": "ENTREPOT_CLUSTER_ADVERTISE", "value": "$(POD_IP):5543"}),
+	    (docs["Service entrepot-peers"]["spec"]["ports"][0]["port"], 5543), (pod["dnsPolicy"], "ClusterFirstWithHostNet"),
+	    (main["env"][2:], [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}]),
 	    ("ResourceQuota entrepot-critical" in docs, False),
 	    (docs["PrometheusRule entrepot"]["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"], "https://wiki.example/entrepot#entrepotdown"),
 	    (docs["PodMonitor entrepot"]["spec"]["selector"]["matchLabels"], docs["DaemonSet entrepot"]["spec"]["selector"]["matchLabels"]),
@@ -82,6 +87,7 @@ done <<-'CASES'
 	engin=k3s engin
 	image.digest=sha256:1 /image/digest
 	ports.registry=70000 /ports/registry
+	cluster.port=0 /cluster/port
 	config.cache.path=cache /config/cache/path
 	image.pullPolicy=Sometimes /image/pullPolicy
 	metrics.podMonitor.interval=soon /metrics/podMonitor/interval

@@ -3,7 +3,7 @@
 # same engine; what `setup` writes on a node is in the folders that the pod has of the host, and --undo leaves nothing.
 . "$(dirname "$0")/../lib.sh"
 . tests/kubernetes/tools.sh.inc
-need python3
+need python3 jq
 with_kustomize
 
 say "overlays"
@@ -26,13 +26,47 @@ is "$(grep -c 'image: registry.example/entrepot:v9' "$W/overlays-monitored.yaml"
 is "$(grep -c 'runbook_url: https://git.example.com/entrepot/.*/docs/operations.md#entrepot' "$W/overlays-monitored.yaml")" \
     "$(grep -c 'alert: ' deploy/kubernetes/components/monitoring/prometheusrule.yaml)" "links of alerts"
 
+mkdir "$W/deploy/helping"
+cat >"$W/deploy/helping/kustomization.yaml" <<-YAML
+	resources: [../kubernetes/overlays/containerd]
+	components: [../kubernetes/components/cluster, ../kubernetes/components/monitoring]
+	YAML
+kustomize_build "$W/deploy/helping" >"$W/helping.yaml" || fail "an overlay with the component cluster is not rendered"
+python3 - "$W/helping.yaml" "$W/helping.env" <<-'PY' || fail "see above"
+	import sys, yaml
+	docs = {d["kind"]: d for d in yaml.safe_load_all(open(sys.argv[1])) if d and d["metadata"]["name"].startswith("entrepot")}
+	pod = docs["DaemonSet"]["spec"]["template"]["spec"]
+	main = pod["containers"][0]
+	env = {e["name"]: e.get("value") for e in main["env"]}
+	names = [e["name"] for e in main["env"]]
+	service = docs["Service"]["spec"]
+	checks = [
+	    (pod["dnsPolicy"], "ClusterFirstWithHostNet"), (pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"}),
+	    (env["ENTREPOT_METRICS_ADDRESS"], "0.0.0.0:5001"), (names.index("POD_IP") < names.index("ENTREPOT_CLUSTER_ADVERTISE"), True),
+	    (len(main["ports"]), 3), (service["clusterIP"], "None"),
+	    (service["selector"].items() <= docs["DaemonSet"]["spec"]["template"]["metadata"]["labels"].items(), True),
+	    (service["ports"][0]["port"], next(p["containerPort"] for p in main["ports"] if p["name"] == "peers")),
+	]
+	# What kubelet makes of it.
+	with open(sys.argv[2], "w") as f:
+	    for name in names:
+	        f.write(f"{name}={(env[name] or '10.0.0.7').replace('$(POD_IP)', '10.0.0.7')}\n")
+	bad = [f"{a!r} is not {b!r}" for a, b in checks if a != b]
+	sys.exit("\n".join(bad) if bad else 0)
+	PY
+mkdir "$W/secret"
+head -c 32 /dev/urandom | base64 >"$W/secret/secret"
+mapfile -t env < <(sed "s|/etc/entrepot-cluster|$W/secret|" "$W/helping.env")
+env "${env[@]}" "$ENTREPOT" config show --json --config deploy/kubernetes/base/config.yaml >"$W/helping.json" || fail "its environment is no configuration"
+is "$(jq -r '.cluster | .advertise + " " + .peers.dns' "$W/helping.json")" "10.0.0.7:5443 entrepot-peers.entrepot.svc.cluster.local" "the cluster of the overlay"
+
 say "what the pod may: root in the init container alone, no privileges, read-only, the node's loopback"
 python3 tests/kubernetes/rendered.py rules "$W"/overlays-*.yaml "$W"/undo-*.yaml || fail "see above"
 
 if with_schemas; then
     say "Kubernetes' OpenAPI, versions $(schema_versions)"
     for v in $(schema_versions); do
-        "$KUBERNETES/py/bin/kubernetes-validate" --strict --no-warn --quiet -k "$v" "$W"/overlays-*.yaml "$W"/undo-*.yaml >"$W/validate.log" 2>&1 ||
+        "$KUBERNETES/py/bin/kubernetes-validate" --strict --no-warn --quiet -k "$v" "$W"/overlays-*.yaml "$W"/undo-*.yaml "$W/helping.yaml" >"$W/validate.log" 2>&1 ||
             fail "$v: $(grep -v INFO "$W/validate.log" | head -n 5)"
     done
     # It would say so.

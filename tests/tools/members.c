@@ -1,5 +1,5 @@
-/* members OPTION...: is a node of a cluster, as far as cluster/members.h goes, until SIGTERM or SIGINT. Each change is a
- * line of JSON on stdout: {"nodes": [{"address", "zone", "version", "since"}, ...]}, {"source": "etcd", "ok": true,
+/* members OPTION...: is a node of a cluster, as far as cluster/members.h goes, until SIGTERM or SIGINT. Each change is
+ * a line of JSON on stdout: {"nodes": [{"address", "zone", "version", "since"}, ...]}, {"source": "etcd", "ok": true,
  * "why": ""}, at last {"stopped": MILLISECONDS}.
  *
  *     --etcd URL (several) --prefix TEXT --username NAME --password-file FILE --ca FILE --cert FILE --key FILE

@@ -1,170 +1,13 @@
 /* The shared tier's bounds and states, with a toy that does what the first segment of the path says; a real store, and
  * what misbehaves, are in tests/cluster. */
-#include "tests/unit/unit.h"
+#include "tests/unit/unit_bucket.h"
 
 #include "base/clock.h"
 #include "base/latch.h"
 #include "base/log.h"
 #include "cluster/bucket.h"
 
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-enum { SKEW_S = 3600, BLOB_SIZE = 1000, PATIENCE_MS = 15000 };
-
-/* ---- the toy ---- */
-
-static struct {
-    int listener, port;
-    atomic_int alive, puts, gets, fails; /* fails: so many requests are answered 503, probes included */
-    atomic_bool there;                   /* each blob */
-    pthread_mutex_t lock;
-    char heads[200000]; /* all that it was sent, but bodies */
-    pthread_t thread;
-} toy = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void toy_note(const char *head)
-{
-    size_t used;
-
-    pthread_mutex_lock(&toy.lock);
-    used = strlen(toy.heads);
-    snprintf(toy.heads + used, sizeof(toy.heads) - used, "%s\n", head);
-    pthread_mutex_unlock(&toy.lock);
-}
-
-static int toy_heads_with(const char *text)
-{
-    int n = 0;
-
-    pthread_mutex_lock(&toy.lock);
-    for (const char *p = toy.heads; (p = strstr(p, text)); p++)
-        n++;
-    pthread_mutex_unlock(&toy.lock);
-    return n;
-}
-
-static void toy_answer(int fd, bool is_head, const char *status, const char *headers, const char *body)
-{
-    _cleanup_free_ char *text =
-        xasprintf("HTTP/1.1 %s\r\n%sContent-Length: %zu\r\n\r\n%s", status, headers, strlen(body), is_head ? "" : body);
-
-    (void)!send(fd, text, strlen(text), MSG_NOSIGNAL);
-}
-
-static bool toy_is_skewed(const char *head)
-{
-    const char *at = strstr(head, "x-amz-date: ");
-    struct tm tm = {0};
-
-    return at && strptime(at + 12, "%Y%m%dT%H%M%SZ", &tm) && llabs((long long)timegm(&tm) - time(NULL)) < SKEW_S / 2;
-}
-
-static void toy_object(int fd, bool is_head)
-{
-    _cleanup_free_ char *body = xcalloc(BLOB_SIZE + 1, 1);
-
-    memset(body, 'x', BLOB_SIZE);
-    toy_answer(fd, is_head, "200 OK", "", body);
-}
-
-static void toy_serve(int fd, const char *head)
-{
-    const char *path = strchr(head, ' ') + 1;
-    bool is_head = strncmp(head, "HEAD", 4) == 0, is_put = strncmp(head, "PUT", 3) == 0;
-    char date[100];
-    time_t there = time(NULL) + SKEW_S;
-    struct tm tm;
-
-    gmtime_r(&there, &tm);
-    strftime(date, sizeof(date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-    atomic_fetch_add(is_put ? &toy.puts : &toy.gets, 1);
-    if (atomic_load(&toy.fails) > 0 && atomic_fetch_sub(&toy.fails, 1) > 0)
-        toy_answer(fd, is_head, "503 Slow Down", "", "<Error><Code>SlowDown</Code></Error>");
-    else if (strncmp(path, "/skew/", 6) == 0 && toy_is_skewed(head))
-        toy_answer(fd, is_head, "403 No", date, "<Error><Code>RequestTimeTooSkewed</Code></Error>");
-    else if (is_put && strncmp(path, "/bare/", 6) == 0 && strstr(head, "If-None-Match"))
-        toy_answer(fd, is_head, "501 No", "", "<Error><Code>NotImplemented</Code></Error>");
-    else if (is_put && strncmp(path, "/read-only/", 11) == 0)
-        toy_answer(fd, is_head, "403 No", "", "<Error><Code>AccessDenied</Code></Error>");
-    else if (is_put && strncmp(path, "/there/", 7) == 0)
-        toy_answer(fd, is_head, "412 There", "", "<Error><Code>PreconditionFailed</Code></Error>");
-    else if (is_put)
-        toy_answer(fd, is_head, "200 OK", "ETag: \"x\"\r\n", "");
-    else if (atomic_load(&toy.there) && !strstr(path, "/sha256/00/00"))
-        toy_object(fd, is_head);
-    else
-        toy_answer(fd, is_head, "404 No", "", "<Error><Code>NoSuchKey</Code></Error>");
-}
-
-static void *toy_connection(void *arg)
-{
-    int fd = (int)(intptr_t)arg;
-    char head[16384];
-    size_t have = 0;
-    ssize_t n = 1;
-
-    while (n > 0) {
-        char *end;
-        while (!(head[have] = '\0', end = strstr(head, "\r\n\r\n")) &&
-               (n = recv(fd, head + have, sizeof(head) - 1 - have, 0)) > 0)
-            have += (size_t)n;
-        if (!end)
-            break;
-        const char *length = strcasestr(head, "\r\ncontent-length:");
-        size_t body = length ? (size_t)atoll(length + 17) : 0, whole = (size_t)(end + 4 - head) + body;
-        while (have < whole && (n = recv(fd, head + have, sizeof(head) - 1 - have, 0)) > 0)
-            have += (size_t)n;
-        *end = '\0';
-        toy_note(head);
-        toy_serve(fd, head);
-        have = 0; /* nothing is pipelined */
-    }
-    close(fd);
-    atomic_fetch_sub(&toy.alive, 1);
-    return NULL;
-}
-
-static void *toy_run(void *arg UNUSED)
-{
-    pthread_t thread;
-    int fd;
-
-    while ((fd = accept(toy.listener, NULL, NULL)) >= 0) {
-        atomic_fetch_add(&toy.alive, 1);
-        assert_int_equal(pthread_create(&thread, NULL, toy_connection, (void *)(intptr_t)fd), 0);
-        pthread_detach(thread);
-    }
-    return NULL;
-}
-
-static int toy_start(void **state UNUSED)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(a);
-
-    toy.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(toy.listener, (struct sockaddr *)&a, len), 0);
-    assert_int_equal(listen(toy.listener, 64), 0);
-    getsockname(toy.listener, (struct sockaddr *)&a, &len);
-    toy.port = ntohs(a.sin_port);
-    return pthread_create(&toy.thread, NULL, toy_run, NULL);
-}
-
-static int toy_stop(void **state UNUSED)
-{
-    shutdown(toy.listener, SHUT_RDWR);
-    pthread_join(toy.thread, NULL);
-    close(toy.listener);
-    for (int i = 0; i < 1000 && atomic_load(&toy.alive) > 0; i++)
-        usleep(5000);
-    return atomic_load(&toy.alive);
-}
+enum { PATIENCE_MS = 15000 };
 
 /* ---- a bucket, and a reader's loop ---- */
 
@@ -202,6 +45,7 @@ static void begin(struct fixture *f, const char *mode, int port)
     atomic_store(&toy.puts, 0);
     atomic_store(&toy.gets, 0);
     atomic_store(&toy.fails, 0);
+    atomic_store(&toy.refusals, 0);
     atomic_store(&toy.there, false);
     f->size = BLOB_SIZE;
     f->url = xasprintf("http://127.0.0.1:%d/%s", port ? port : toy.port, mode);
@@ -305,7 +149,7 @@ static void reading_begin(void *arg)
     reading_cancels(r, CANCEL_AT_ONCE);
 }
 
-static void read_start(struct fixture *f, int n, enum cancel cancel, struct reading *r)
+static void read_prepare(struct fixture *f, int n, enum cancel cancel, struct reading *r)
 {
     *r = (struct reading){.f = f,
                           .cancel = cancel,
@@ -318,6 +162,11 @@ static void read_start(struct fixture *f, int n, enum cancel cancel, struct read
                                     .on_done = reading_done,
                                     .arg = r}};
     latch_init(&r->latch);
+}
+
+static void read_start(struct fixture *f, int n, enum cancel cancel, struct reading *r)
+{
+    read_prepare(f, n, cancel, r);
     loop_post(f->loop, reading_begin, r);
 }
 
@@ -400,21 +249,32 @@ static void what_is_lacking(void **state UNUSED)
     finish(&f);
 }
 
+enum { AT_ONCE = 4 };
+
+static void begin_together(void *arg)
+{
+    struct reading *r = arg;
+
+    for (int i = 0; i < AT_ONCE; i++)
+        reading_begin(&r[i]);
+}
+
 /* Several that fail at once are one failure; a probe of the bucket's own ends the rest. */
 static void it_rests(void **state UNUSED)
 {
     struct fixture f = {0};
-    struct reading r[4];
+    struct reading r[AT_ONCE];
     int64_t began;
 
     begin(&f, "plain", 0);
     WAIT_FOR(stats_of(&f).up);
     atomic_store(&toy.there, true);
-    atomic_store(&toy.fails, 4);
+    atomic_store(&toy.fails, AT_ONCE);
     began = clock_mono_ms();
-    for (int i = 0; i < 4; i++)
-        read_start(&f, i, CANCEL_NEVER, &r[i]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < AT_ONCE; i++)
+        read_prepare(&f, i, CANCEL_NEVER, &r[i]);
+    loop_post(f.loop, begin_together, r);
+    for (int i = 0; i < AT_ONCE; i++)
         assert_int_equal(read_end(&r[i]), ERR_UPSTREAM);
     assert_false(may_have(&f, 7));
     assert_non_null(strstr(stats_of(&f).why, "503 (SlowDown)"));
@@ -502,6 +362,33 @@ static void a_session_of_aws(void **state UNUSED)
     unsetenv("AWS_SESSION_TOKEN");
 }
 
+static void a_key_of_a_container(void **state UNUSED)
+{
+    struct fixture f = {0};
+    _cleanup_free_ char *uri = xasprintf("http://127.0.0.1:%d/container", toy.port);
+
+    setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent", 1);
+    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
+    f.c.credentials.provider = "ecr";
+    begin(&f, "plain", 0);
+    WAIT_FOR(stats_of(&f).up);
+    assert_int_equal(toy_heads_with("Credential=ASIATEST/"), 1);
+    assert_int_equal(toy_heads_with("GET /container"), 1);
+    /* What is refused is looked up again, once: the key may have been replaced. */
+    atomic_store(&toy.there, true);
+    usleep(2100000); /* a younger one is not */
+    atomic_store(&toy.refusals, 1);
+    assert_int_equal(read_blob(&f, 1), ERR_OK);
+    assert_int_equal(toy_heads_with("GET /container"), 2);
+    atomic_store(&toy.refusals, 1);
+    assert_int_equal(read_blob(&f, 2), ERR_NOT_FOUND);
+    assert_int_equal(toy_heads_with("GET /container"), 2);
+    assert_non_null(strstr(stats_of(&f).why, "403 (SignatureDoesNotMatch)"));
+    finish(&f);
+    unsetenv("AWS_SHARED_CREDENTIALS_FILE");
+    unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+}
+
 static void uploads_are_refused(void **state UNUSED)
 {
     struct fixture f = {0};
@@ -566,6 +453,7 @@ int main(void)
         cmocka_unit_test(conditions),
         cmocka_unit_test(clocks_differ),
         cmocka_unit_test(a_session_of_aws),
+        cmocka_unit_test(a_key_of_a_container),
         cmocka_unit_test(uploads_are_refused),
         cmocka_unit_test(cancelled_at_any_time),
         cmocka_unit_test(what_cannot_be),

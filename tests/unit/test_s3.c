@@ -7,12 +7,13 @@
 
 #define DOC_HOST    "host: examplebucket.s3.amazonaws.com"
 #define DOC_DATE    "x-amz-date: 20130524T000000Z"
-#define DOC_EMPTY   "x-amz-content-sha256: " S3_EMPTY
+#define DOC_EMPTY   "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define DOC_WELCOME "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
+#define DOC_CONTENT "x-amz-content-sha256: 44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
 
-/* "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk", examples (Amazon S3 API
- * Reference); get-vanilla, get-vanilla-query-order-key-case, get-header-value-trim and post-vanilla of the AWS Signature
- * Version 4 Test Suite. */
+/* "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk", examples (Amazon S3
+ * API Reference); get-vanilla, get-vanilla-query-order-key-case, get-header-value-trim and post-vanilla of the AWS
+ * Signature Version 4 Test Suite. */
 static void published_signatures(void **state UNUSED)
 {
     static const struct {
@@ -30,7 +31,7 @@ static void published_signatures(void **state UNUSED)
         {"PUT",
          "/test%24file.text",
          "",
-         {"date: Fri, 24 May 2013 00:00:00 GMT", DOC_HOST, "x-amz-content-sha256: " DOC_WELCOME, DOC_DATE,
+         {"date: Fri, 24 May 2013 00:00:00 GMT", DOC_HOST, DOC_CONTENT, DOC_DATE,
           "x-amz-storage-class: REDUCED_REDUNDANCY"},
          DOC_WELCOME,
          false,

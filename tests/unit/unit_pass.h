@@ -60,7 +60,7 @@ static inline int pass_setup(void **state)
     t->cache = cache_open(t->dir, t->io, NULL, &err);
     assert_non_null(t->cache);
     t->sites = sites_new(&t->config, NULL, t->cache);
-    t->fetchers = fetchers_new(t->cache, &t->config, 2, &err);
+    t->fetchers = fetchers_new(t->cache, &t->config, NULL, 2, &err);
     t->f.loop = loop_new("test", NULL);
     t->f.forward = true;
     t->f.server = http_server_new(t->f.loop, &limits, test_request, NULL, t);

@@ -18,6 +18,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "entrepot.config" -}}
 {{- $listen := list (dict "address" (printf "127.0.0.1:%d" (int .Values.ports.registry))) -}}
 {{- $own := dict "listen" $listen "metrics" (dict "address" (include "entrepot.metricsAddress" .)) -}}
+{{- if .Values.cluster.enabled -}}
+{{- $cluster := dict "secret_file" "/etc/entrepot-cluster/secret" -}}
+{{- $peers := dict "dns" (printf "%s-peers.%s.svc.%s" .Release.Name .Release.Namespace .Values.cluster.clusterDomain) -}}
+{{- if not (hasKey (.Values.config.cluster | default dict) "peers") -}}{{- $_ := set $cluster "peers" $peers -}}{{- end -}}
+{{- if .Values.cluster.tls -}}
+{{- $_ := set $cluster "tls" (dict "cert" "/etc/entrepot-cluster/tls.crt" "key" "/etc/entrepot-cluster/tls.key" "ca" "/etc/entrepot-cluster/ca.crt") -}}
+{{- end -}}
+{{- $_ := set $own "cluster" $cluster -}}
+{{- end -}}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end }}
 {{- /* What setup writes to, by engine. */ -}}
