@@ -55,7 +55,7 @@ secret_upstream() { local d n=0; for d in $(blobs_of); do n=$((n + $(grep -c "\"
 
 say "TLS between the nodes"
 tls_make 3
-LOG=debug start_nodes 3
+start_nodes 3
 as "alice:$alice" 1 team/secret:1 >"$W/pulled" || fail "alice at node 1"
 is_pulled "$secret_digest" "$secret_bytes"
 cp "$W/seen-1-team-secret-1" "$W/secret-seen"
@@ -113,7 +113,7 @@ rm -rf "$W"/node-[123]
 TRUST="secret_file: $W/cluster.secret"
 python3 "$HERE/foe.py" "$UPSTREAM" "$W/foes" 127.0.3.1:5443=honest >>"$W/foe.log" 2>&1 &
 PIDS+=($!)
-LOG=debug start_nodes 3
+start_nodes 3
 etcd_add 127.0.3.1:5443 1
 nodes_meet 1
 for k in 1 2 3; do
