@@ -27,7 +27,8 @@ static void peers_print_source(const json_t *source, const json_t *peers)
 {
     bool ok = json_is_true(json_object_get(source, "ok")), known = json_is_string(json_object_get(source, "from"));
     _cleanup_free_ char *before =
-        xasprintf("%zu nodes, by %s: ", json_array_size(peers), known ? peers_name(cli_text(source, "from")) : "?");
+        xasprintf("%zu node%s, by %s: ", json_array_size(peers), json_array_size(peers) == 1 ? "" : "s",
+                  known ? peers_name(cli_text(source, "from")) : "?");
     _cleanup_buf_ struct buf after = {0};
     char since[CLI_TEXT];
 
@@ -80,12 +81,12 @@ static void peers_print_bucket(const json_t *b)
     char read[CLI_TEXT], written[CLI_TEXT];
     _cleanup_buf_ struct buf after = {0};
 
-    if (json_is_string(json_object_get(b, "why")))
-        buf_addf(&after, ": %s", cli_text(b, "why"));
     buf_addf(&after, ", %s read, %s written, %lld uploads waiting", cli_size(peers_number(b, "read"), read),
              cli_size(peers_number(b, "written"), written), (long long)peers_number(b, "queued"));
     if (peers_number(b, "failed") > 0)
         buf_addf(&after, ", %lld failed", (long long)peers_number(b, "failed"));
+    if (json_is_string(json_object_get(b, "why")))
+        buf_addf(&after, ": %s", cli_text(b, "why"));
     cli_say_marked(before, up ? CLI_GREEN : CLI_RED, up ? "ok" : "FAILS", after.data);
 }
 

@@ -37,15 +37,14 @@ struct peer_ask {
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
     bool paused;
-    int64_t at;         /* the next byte of the blob */
-    int64_t moved;      /* bytes since the last tick */
-    int64_t due_ms;     /* of the tick; monotonic */
-    int ticks;          /* of silence, after which it is given up */
-    int silent_ticks;   /* in a row */
-    int here;           /* how often it had what it did not send, in a row */
-    int64_t excused_ms; /* for so long it has waited for others */
-    struct err err;     /* why it was given up */
-    const char *why;    /* the same, as peers.h wants it */
+    int64_t at;               /* the next byte of the blob */
+    int64_t moved;            /* bytes since the last tick */
+    int64_t due_ms;           /* of the tick; monotonic */
+    int ticks;                /* of silence, after which it is given up */
+    int silent_ticks;         /* in a row */
+    int here;                 /* how often it had what it did not send, in a row */
+    int64_t excused_ms;       /* for so long it has waited for others */
+    int64_t waited_ms, there; /* in all; bytes of the blob that have come there */
 };
 
 /* ---- the headers ---- */
@@ -123,9 +122,7 @@ static void ask_free(struct peer_ask *a)
 
 static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
-    if (a->why)
-        peer_note_failure(a->peer, a->why);
-    else if (err && err->code == ERR_CANCELLED)
+    if (err && err->code == ERR_CANCELLED)
         return;
     else if (err)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
@@ -155,21 +152,17 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
 }
 
 /* It is passed over. */
-static void ask_give_up(struct peer_ask *a, const char *why, bool blame)
+static void ask_give_up(struct peer_ask *a, const char *why)
 {
     struct transfer_response none = {.content_length = -1, .range_first = -1, .range_last = -1, .range_total = -1};
+    void (*done)(void *arg, const struct transfer_response *r, const struct err *e) = a->on_done;
+    void *done_arg = a->arg;
     struct err err = {0};
 
     err_set(&err, ERR_TIMEOUT, "the node %s: %s", a->peer->who.address, why);
     transfer_cancel(a->transfer);
-    a->why = blame ? why : NULL;
-    if (!blame)
-        err.code = ERR_BUSY;
     a->transfer = NULL;
-    if (blame)
-        note_outcome(a, &none, &err);
-    void (*done)(void *arg, const struct transfer_response *r, const struct err *e) = a->on_done;
-    void *done_arg = a->arg;
+    peer_note_failure(a->peer, why);
     ask_free(a);
     done(done_arg, &none, &err);
 }
@@ -192,13 +185,17 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     bool waits = strstr(r->peer, "life=waits") != NULL;
     a->here = waits ? 0 : a->here + 1;
     if (a->here >= 2) {
-        ask_give_up(a, "it does not send what it has", true);
+        ask_give_up(a, "it does not send what it has");
         return;
     }
-    a->excused_ms += a->silent_ticks * ASK_TICK_MS;
+    const char *got = strstr(r->peer, "got=");
+    int64_t there = got ? strtoll(got + 4, NULL, 10) : 0;
+    a->waited_ms += a->silent_ticks * ASK_TICK_MS;
+    a->excused_ms = there > a->there ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
+    a->there = MAX(a->there, there);
     a->silent_ticks = 0;
-    if (a->excused_ms >= ASK_EXCUSED_MS)
-        ask_give_up(a, "it waits for its registry for too long", false);
+    if (a->excused_ms >= ASK_EXCUSED_MS || a->waited_ms >= ASK_WAITED_MS)
+        ask_give_up(a, "it waits for its registry for too long");
 }
 
 static void ask_for_life(struct peer_ask *a)
@@ -234,7 +231,7 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
     if (a->silent_ticks >= a->ticks) {
-        ask_give_up(a, "it is silent", true);
+        ask_give_up(a, "it is silent");
         return;
     }
     ask_tick_later(a);

@@ -11,7 +11,8 @@
  * of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
  *
  *     HEAD /cluster/life?digest=<digest>&at=<offset>  ─▶  Entrepot-Peer: v=1; life=waits   it waits for a registry:
- *                                                         so do we, for ASK_EXCUSED_MS at most
+ *                                                         so do we, for ASK_EXCUSED_MS at most while nothing of the
+ *                                                         blob comes there (got=<bytes>)
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
@@ -28,7 +29,8 @@ enum {
     ASK_HOPS_MAX = 2,
     ASK_SILENT_MS = 700,
     ASK_HURRIED_MS = 350,
-    ASK_EXCUSED_MS = 10000,
+    ASK_EXCUSED_MS = 3000,
+    ASK_WAITED_MS = 60000,   /* whatever comes there */
     ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
     ASK_PEER_MAX = 319,      /* bytes of the value of Entrepot-Peer */
 };

@@ -112,10 +112,11 @@ static unsigned char *find_place(struct proof_seen *s, const unsigned char nonce
 }
 
 /* Whether it has not been used before; it is, from now on. */
-static bool proof_use(struct proofs *p, const unsigned char nonce[NONCE_LEN])
+static bool proof_use(struct proofs *p, const unsigned char nonce[NONCE_LEN], struct err *err)
 {
+    static const unsigned char none[NONCE_LEN];
     int64_t now = clock_mono_ms();
-    bool fresh = false;
+    bool ok = true;
 
     pthread_mutex_lock(&p->lock);
     if (now - p->seen[0]->begun_ms >= 2 * (int64_t)PROOF_WINDOW_MS) {
@@ -126,14 +127,16 @@ static bool proof_use(struct proofs *p, const unsigned char nonce[NONCE_LEN])
         old->begun_ms = now;
     }
     unsigned char *place = find_place(p->seen[0], nonce), *before = find_place(p->seen[1], nonce);
-    if (place && memcmp(place, nonce, NONCE_LEN) != 0 && (!before || memcmp(before, nonce, NONCE_LEN) != 0) &&
-        p->seen[0]->count < PROOF_SEEN / 2) {
+    if ((place && memcmp(place, nonce, NONCE_LEN) == 0) || (before && memcmp(before, nonce, NONCE_LEN) == 0)) {
+        ok = err_set(err, ERR_DENIED, PROOF_HEADER " was used before");
+    } else if (!place || p->seen[0]->count >= PROOF_SEEN / 4 * 3 || memcmp(nonce, none, NONCE_LEN) == 0) {
+        ok = err_set(err, ERR_BUSY, "more requests of other nodes than can be told apart");
+    } else {
         memcpy(place, nonce, NONCE_LEN);
         p->seen[0]->count++;
-        fresh = true;
     }
     pthread_mutex_unlock(&p->lock);
-    return fresh;
+    return ok;
 }
 
 /* Its three parts, exactly in the form in which they are written. */
@@ -172,5 +175,5 @@ bool proof_check(struct proofs *p, const struct proof_of *of, const char *value,
         *skew_ms = off;
         return err_set(err, ERR_DENIED, "the clocks are %lld s apart", (long long)(off < 0 ? -off : off) / 1000);
     }
-    return proof_use(p, nonce) || err_set(err, ERR_DENIED, PROOF_HEADER " was used before, or too many came");
+    return proof_use(p, nonce, err);
 }

@@ -14,8 +14,8 @@
 
 enum {
     PROOF_WINDOW_MS = 60000,
-    PROOF_MAX = 160,    /* bytes of the header's value */
-    PROOF_SEEN = 65536, /* proofs that are remembered, of the last two to four windows; more are refused */
+    PROOF_MAX = 160,     /* bytes of the header's value */
+    PROOF_SEEN = 131072, /* places for the proofs of the last two to four windows; there are two such tables */
     PROOF_SECRET_MIN = 32,
 };
 
@@ -37,7 +37,7 @@ struct proofs *proofs_new(const char *secret);
 void proofs_free(struct proofs *p); /* may be NULL */
 /* Writes the header's value. */
 void proof_make(const struct proofs *p, const struct proof_of *of, char out[PROOF_MAX]);
-/* `value` may be NULL: there is none. Errors: ERR_DENIED; by `*skew_ms` how far the other clock is off, if that is why
+/* `value` may be NULL: there is none. Errors: ERR_DENIED; ERR_BUSY, too many came; by `*skew_ms` how far the other clock is off, if that is why
  * (0: it is not). */
 bool proof_check(struct proofs *p, const struct proof_of *of, const char *value, int64_t *skew_ms, struct err *err);
 

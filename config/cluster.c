@@ -48,7 +48,7 @@ static bool cluster_take_file(struct config_reading *r, const char *key, const c
 
 /* ---- who the peers are ---- */
 
-static bool take_url(struct config_reading *r, const char *key, const char *url, char **out)
+static bool cluster_take_url(struct config_reading *r, const char *key, const char *url, char **out)
 {
     const char *fault = config_endpoint_fault(url, true);
 
@@ -63,7 +63,7 @@ static bool take_url(struct config_reading *r, const char *key, const char *url,
 }
 
 /* A host, or a name of SRV records: "_entrepot._tcp.example.com". */
-static bool is_dns_name(const char *name)
+static bool cluster_is_name(const char *name)
 {
     size_t len = strlen(name);
     bool ok = len > 0 && len <= NAME_LONGEST && consists_of(name, LETTERS_AND_DIGITS "-_.") && !ip_parse(name).bits;
@@ -89,7 +89,7 @@ static bool take_dns(struct config_reading *r, const struct yaml_config *y)
     for (size_t i = 0; i < ARRAY_LEN(of_etcd); i++)
         if (of_etcd[i].given)
             return cluster_bad(r, of_etcd[i].key, "goes with etcd, and not with dns");
-    if (!is_dns_name(y->cluster.dns))
+    if (!cluster_is_name(y->cluster.dns))
         return config_bad(r, "cluster", 0, "peers.dns", "\"%s\" is not a name such as entrepot.example.com",
                           y->cluster.dns);
     config_set(&r->c->cluster.dns, y->cluster.dns);
@@ -125,7 +125,7 @@ static bool take_etcd(struct config_reading *r, const struct yaml_config *y)
 
     for (int i = 0; i < y->cluster_etcd_count; i++) {
         snprintf(key, sizeof(key), "peers.etcd[%d]", i);
-        if (!take_url(r, key, y->cluster_etcd[i], &c->etcd[i]))
+        if (!cluster_take_url(r, key, y->cluster_etcd[i], &c->etcd[i]))
             return false;
     }
     if (prefix[0] != '/' || !prefix[1] || strlen(prefix) > PREFIX_LONGEST ||
@@ -331,7 +331,7 @@ static bool take_shared(struct config_reading *r, const struct yaml_config *y)
         return config_bad(r, "cluster", 0, "shared",
                           "there is no %s: a bucket needs s3 (its URL) and bucket (its name)",
                           y->cluster.s3 ? "bucket" : "s3");
-    if (!take_url(r, "shared.s3", y->cluster.s3, &s->s3) || !take_bucket_name(r, y->cluster.bucket) ||
+    if (!cluster_take_url(r, "shared.s3", y->cluster.s3, &s->s3) || !take_bucket_name(r, y->cluster.bucket) ||
         !take_shared_prefix(r, y->cluster.prefix ? y->cluster.prefix : "entrepot/"))
         return false;
     if (!consists_of(region, LETTERS_AND_DIGITS "-_"))

@@ -249,7 +249,7 @@ static json_t *policy(const struct config *c)
     return j;
 }
 
-static void add_text(json_t *j, const char *key, const char *text)
+static void show_add_text(json_t *j, const char *key, const char *text)
 {
     if (text && *text)
         json_object_set_new(j, key, show_text(text));
@@ -270,13 +270,13 @@ static json_t *show_peers(const struct config_cluster *c)
     for (int i = 0; c->etcd[i]; i++)
         json_array_append_new(etcd, show_text(c->etcd[i]));
     add_section(j, "etcd", etcd);
-    add_text(j, "prefix", c->prefix);
-    add_text(j, "ca", c->etcd_trust.ca);
-    add_text(j, "cert", c->etcd_trust.client_cert);
-    add_text(j, "key", c->etcd_trust.client_key);
-    add_text(j, "username", c->username);
-    add_text(j, "password_file", c->password_file);
-    add_text(j, "dns", c->dns);
+    show_add_text(j, "prefix", c->prefix);
+    show_add_text(j, "ca", c->etcd_trust.ca);
+    show_add_text(j, "cert", c->etcd_trust.client_cert);
+    show_add_text(j, "key", c->etcd_trust.client_key);
+    show_add_text(j, "username", c->username);
+    show_add_text(j, "password_file", c->password_file);
+    show_add_text(j, "dns", c->dns);
     return j;
 }
 
@@ -286,12 +286,12 @@ static json_t *show_shared(const struct config_shared *s)
 
     if (!s->s3)
         return j;
-    add_text(j, "s3", s->s3);
-    add_text(j, "bucket", s->bucket);
+    show_add_text(j, "s3", s->s3);
+    show_add_text(j, "bucket", s->bucket);
     json_object_set_new(j, "prefix", show_text(s->prefix)); /* "" is not the default */
-    add_text(j, "region", s->region);
+    show_add_text(j, "region", s->region);
     add_section(j, "credentials", credentials(&s->credentials));
-    add_text(j, "ca", s->ca);
+    show_add_text(j, "ca", s->ca);
     json_object_set_new(j, "private", json_boolean(s->keep_private));
     return j;
 }
@@ -303,14 +303,14 @@ static json_t *show_cluster(const struct config_cluster *c)
     json_t *j = json_object(), *tls = json_object(), *order = json_array();
 
     add_section(j, "peers", show_peers(c));
-    add_text(j, "advertise", c->advertise);
-    add_text(j, "listen", c->listen);
-    add_text(j, "zone", c->zone);
-    add_text(tls, "cert", c->tls.cert);
-    add_text(tls, "key", c->tls.key);
-    add_text(tls, "ca", c->tls.client_ca);
+    show_add_text(j, "advertise", c->advertise);
+    show_add_text(j, "listen", c->listen);
+    show_add_text(j, "zone", c->zone);
+    show_add_text(tls, "cert", c->tls.cert);
+    show_add_text(tls, "key", c->tls.key);
+    show_add_text(tls, "ca", c->tls.client_ca);
     add_section(j, "tls", tls);
-    add_text(j, "secret_file", c->secret_file);
+    show_add_text(j, "secret_file", c->secret_file);
     add_section(j, "shared", show_shared(&c->shared));
     for (size_t i = 0; i < ARRAY_LEN(c->order) && c->order[i] != TIER_NONE; i++)
         json_array_append_new(order, json_string(tiers[c->order[i]]));

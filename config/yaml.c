@@ -1,5 +1,5 @@
-/* libyaml loads the file into a document; the tables of keys.c say where each value goes in a struct yaml_config. A list
- * or a section without a value (all of its keys are commented out) is ignored. */
+/* libyaml loads the file into a document; the tables of keys.c say where each value goes in a struct yaml_config. A
+ * list or a section without a value (all of its keys are commented out) is ignored. */
 #include "config/keys.h"
 
 #include "base/assert.h"

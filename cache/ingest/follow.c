@@ -300,6 +300,11 @@ int follower_fd(const struct follower *f)
     return f->ingest->fd;
 }
 
+bool follower_is_unvouched(struct follower *f)
+{
+    return ingest_is_unvouched(f->ingest);
+}
+
 bool follower_is_of_relay(const struct follower *f)
 {
     return f->ingest->relay;

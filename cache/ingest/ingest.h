@@ -145,8 +145,8 @@ void part_map_clear(struct part_map *map);
 int64_t ingests_size_of_part(struct ingests *all, const struct digest *d);
 /* The same for one that arrives, and is public; -1: none does, or its size is not known. Any thread. */
 int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
-/* Whether the byte at `at` of a blob that arrives is here. Any thread. */
-bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at);
+/* Whether the byte at `at` of a blob that arrives is here, and how many are. Any thread. */
+bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at, int64_t *received);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
@@ -328,6 +328,8 @@ int64_t follower_size(struct follower *f);
 int64_t follower_position(const struct follower *f);
 /* The part file, for reading; borrowed, valid as long as the follower. */
 int follower_fd(const struct follower *f);
+/* Whether bytes of its blob have come from elsewhere than the registry. */
+bool follower_is_unvouched(struct follower *f);
 /* Whether it is a window, of which nothing is left behind the follower's position. */
 bool follower_is_of_relay(const struct follower *f);
 void follower_advance(struct follower *f, int64_t bytes);

@@ -100,7 +100,7 @@ bool ingests_ended(struct ingests *all, uint64_t verified)
     return ended;
 }
 
-bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at)
+bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at, int64_t *received)
 {
     bool has = false;
     struct ingest *i;
@@ -111,6 +111,7 @@ bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at)
             continue;
         pthread_mutex_lock(&i->lock);
         has = has || (i->size > at && ingest_present(i, at) > 0);
+        *received = i->received;
         pthread_mutex_unlock(&i->lock);
     }
     pthread_mutex_unlock(&all->lock);

@@ -99,8 +99,13 @@ static void cluster_ask_etcd(struct cluster_look *all, const char *url)
                                .url = url,
                                .prefix = xasprintf("%s/nodes/", c->prefix),
                                .own = xasprintf("%s/nodes/%s", c->prefix, c->advertise)};
-    e->client = etcd_new(
-        &(struct etcd_options){all->loop, all->engine, urls, &c->etcd_trust, c->username, c->password_file}, &err);
+    e->client = etcd_new(&(struct etcd_options){.loop = all->loop,
+                                                .engine = all->engine,
+                                                .endpoints = urls,
+                                                .trust = &c->etcd_trust,
+                                                .username = c->username,
+                                                .password_file = c->password_file},
+                         &err);
     all->waiting++;
     if (e->client)
         etcd_range(e->client, &(struct etcd_range){.prefix = e->prefix, .limit = PEERS_MAX}, cluster_take_nodes, e);

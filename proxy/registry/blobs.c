@@ -259,6 +259,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
 {
     const struct fetch_result failed = {.how = HOW_ERROR, .err = *err};
 
+    bool was_nodes = err->code == ERR_DIGEST && follower_is_unvouched(s->follower);
     http_on_gone(s->req, NULL, NULL);
     http_reply_reset(s->req);
     peer_mark(s->req);
@@ -268,7 +269,6 @@ static void fail_unbegun(struct serving *s, const struct err *err)
         blobs_relay(s, err, blobs_fetched);
         return;
     }
-    bool was_nodes = err->code == ERR_DIGEST && fetchers_distrust(s->registry->fetchers, &s->digest);
     if ((err->code == ERR_DENIED || was_nodes) &&
         !s->retried) { /* another client, or node: not the registry's answer */
         const struct fetch_want own = visitor_want(s->visitor, FETCH_BLOB);

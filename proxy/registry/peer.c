@@ -35,7 +35,13 @@ bool peer_admit(struct registry *reg, struct http_request *req)
     int64_t skew_ms;
 
     ON_LOOP(http_loop(req));
-    if (proofs && !proof_check(proofs, &of, http_header(req, "entrepot-proof"), &skew_ms, &why)) {
+    bool ok = !proofs || proof_check(proofs, &of, http_header(req, "entrepot-proof"), &skew_ms, &why);
+    if (!ok && why.code == ERR_BUSY) {
+        http_reply_header(req, ASK_HEADER, "v=%d", ASK_VERSION);
+        http_error(req, 503, "UNAVAILABLE", "%s", why.msg);
+        return false;
+    }
+    if (!ok) {
         peer_refuse(req, skew_ms != 0 ? "clock" : "proof", why.msg);
         return false;
     }
@@ -64,8 +70,8 @@ int64_t peer_size(struct http_request *req)
     return note_of(req)->hops > 0 && ask_parse(value_of(req, "entrepot-peer"), &head) ? head.size : 0;
 }
 
-/* Whether it has what it was asked for, and only has to send it. */
-static bool is_here(struct registry *reg, struct http_request *req)
+/* Whether it has what it was asked for, and only has to send it; and bytes of that blob that have come. */
+static bool is_here(struct registry *reg, struct http_request *req, int64_t *received)
 {
     char text[DIGEST_TEXT_MAX], at[24];
     struct digest d;
@@ -73,17 +79,21 @@ static bool is_here(struct registry *reg, struct http_request *req)
     if (!http_query_get(req, "digest", text, sizeof(text)) || !digest_parse(&d, text, strlen(text)) ||
         !http_query_get(req, "at", at, sizeof(at)))
         return false;
-    return ingests_has_byte(cache_ingests(reg->cache), &d, strtoll(at, NULL, 10)) ||
+    return ingests_has_byte(cache_ingests(reg->cache), &d, strtoll(at, NULL, 10), received) ||
            cache_look(reg->cache, &d) == FILE_KNOWN;
 }
 
 bool peer_answer_life(struct registry *reg, struct http_request *req)
 {
+    int64_t received = 0;
+
     ON_LOOP(http_loop(req));
     if (strcmp(http_path(req), ASK_LIFE_PATH) != 0)
         return false;
     http_reply_reset(req);
-    http_reply_header(req, ASK_HEADER, "v=%d; life=%s", ASK_VERSION, is_here(reg, req) ? "here" : "waits");
+    bool here = is_here(reg, req, &received);
+    http_reply_header(req, ASK_HEADER, "v=%d; life=%s; got=%lld", ASK_VERSION, here ? "here" : "waits",
+                      (long long)received);
     http_reply(req, 200, "text/plain", "", 0);
     return true;
 }
