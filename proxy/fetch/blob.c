@@ -210,11 +210,16 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
 static void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = s->fetch;
+    struct blob_fetch *b = blob_of(f);
     struct err own = s->err;
     bool hinted = f->want.piece.given || blob_striped_is_on(f);
 
     if (!blob_source_is_registry(s) && own.code != ERR_IO && own.code != ERR_NO_SPACE && own.code != ERR_CANCELLED) {
         blob_striped_failed(s, err ? err->msg : "it does not have it");
+        return;
+    }
+    if (own.code == ERR_CORRUPT && b->waiters_follow && ingest_is_unvouched(b->ingest)) {
+        blob_striped_wrong_size(f);
         return;
     }
     if (blob_source_can_be_lost(s)) {

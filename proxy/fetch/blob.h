@@ -178,6 +178,8 @@ void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */
 void blob_striped_offer(struct fetch *f);
+/* The registry says another size than they did: the blob begins anew, without them. */
+void blob_striped_wrong_size(struct fetch *f);
 /* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
 void blob_striped_distrust(struct fetch *f);
 

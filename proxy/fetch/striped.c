@@ -349,13 +349,22 @@ void blob_striped_offer(struct fetch *f)
 
 /* ---- failures ---- */
 
+void blob_striped_wrong_size(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    ON_LOOP(f->fetcher->loop);
+    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has said a wrong size", f->want.name);
+    blob_sources_cancel(b);
+    ingest_stop(b->ingest, &f->result.err, true); /* blob_finished() goes on */
+}
+
 void blob_striped_failed(struct blob_source *s, const char *why)
 {
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
     struct stripe_choice c = s->choice;
     size_t stripe = stripes_at(&b->map, MAX(s->first, 0));
-    bool brought = s->brought > 0;
 
     ON_LOOP(f->fetcher->loop);
     log_debug("a blob of %s: stripe %zu of %s failed: status %d, %s", f->want.name, stripe,
@@ -366,7 +375,7 @@ void blob_striped_failed(struct blob_source *s, const char *why)
         b->bucket = false;
     else if (c.from == STRIPE_HAVE)
         b->lacked++;
-    if (c.from != STRIPE_BUCKET && (!brought || c.from == STRIPE_HAVE))
+    if (c.from != STRIPE_BUCKET)
         b->tried[stripe] = (uint8_t)MAX(b->tried[stripe], c.place + 1);
     b->failed += c.from == STRIPE_PEER;
     if (ingest_state(b->ingest) != INGEST_RECEIVING || ingest_is_stopping(b->ingest) || f->fetcher->stopping)
