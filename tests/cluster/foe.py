@@ -159,6 +159,10 @@ def hangs_and_lives(q):
     q.sleep()
 
 
+def drips_and_lives(q):
+    drips(q)
+
+
 def hangs_in_head(q):
     q.send(b"HTTP/1.1 206 X\r\nEntrepot-Peer: v=1\r\nContent-Le")
     q.sleep()
@@ -264,11 +268,11 @@ def is_packed(q):
 
 ALL = {f.__name__.replace("_", "-"): f for f in (
     honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole, other_manifest, no_digest, drips, crawls,
-    hangs, hangs_and_lives, hangs_in_head, hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects,
+    drips_and_lives, hangs, hangs_and_lives, hangs_in_head, hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects,
     redirects_to_itself, is_a_page, is_garbage, is_old, is_older, is_newer, floods_headers, continues, closes, resets, has_no_end,
     is_huge, is_packed)}
 # Those that answer, when they are asked whether they live, that they wait for their registry.
-LIVING = ("hangs-and-lives", "drips", "crawls")
+LIVING = ("hangs-and-lives", "drips-and-lives")
 
 
 def read_head(conn):
