@@ -120,22 +120,32 @@ static void ask_free(struct peer_ask *a)
     free(a);
 }
 
+static const char *refusal_of(const char *peer)
+{
+    if (strstr(peer, "refused=clock"))
+        return "its clock and ours are more than a minute apart";
+    if (strstr(peer, "refused=version"))
+        return "it cannot read our questions: it is of another version";
+    if (strstr(peer, "refused="))
+        return "it does not take this node for one of the cluster (cluster.secret_file, tls)";
+    return NULL;
+}
+
 static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
+    bool denied = r->status == 401 || r->status == 403;
+
     if (err && err->code == ERR_CANCELLED)
         return;
-    else if (err)
+    if (err)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
-    else if (r->status == 401 || r->status == 403) {
-        if (strstr(r->peer, "refused=clock"))
-            peer_note_refusal(a->peer, "its clock and ours are more than a minute apart");
-        else if (strstr(r->peer, "refused="))
-            peer_note_refusal(a->peer, "it does not take this node for one of the cluster (cluster.secret_file, tls)");
-    } else if (!r->peer[0])
+    else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
+    else if (denied && refusal_of(r->peer))
+        peer_note_refusal(a->peer, refusal_of(r->peer));
     else if (r->status >= 500)
         peer_note_failure(a->peer, "it failed");
-    else
+    else if (!denied) /* else its registry's answer to this client */
         peer_note_answer(a->peer);
 }
 

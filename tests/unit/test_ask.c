@@ -108,6 +108,10 @@ static bool node_serve(struct toy_connection *c)
         node_hang(c);
     } else if (node_is("refuses")) {
         node_answer(c->fd, "403 No", "Entrepot-Peer: v=1; refused=clock\r\n", 0, 0);
+    } else if (node_is("forbids")) { /* another server */
+        node_answer(c->fd, "403 No", "", 0, 0);
+    } else if (node_is("reads-no-such-version")) {
+        node_answer(c->fd, "403 No", "Entrepot-Peer: v=9; refused=version\r\n", 0, 0);
     } else if (node_is("denies")) { /* its registry does */
         node_answer(c->fd, "403 No", "Entrepot-Peer: v=1\r\n", 0, 0);
     } else if (node_is("stranger")) {
@@ -492,17 +496,26 @@ static void waits_while_it_grows(void **state)
 
 /* ---- answers that are none ---- */
 
-static void refused(void **state)
+static void is_refused(struct fixture *f, const char *mode, const char *why)
 {
-    struct fixture *f = *state;
-    struct question *q = ask_of(f, "refuses");
+    struct question *q = ask_of(f, mode);
 
     assert_int_equal(q->status, 403);
     assert_int_equal(atomic_load(&f->peer->refused), 1);
     assert_int_equal(atomic_load(&f->peer->failed), 0);
     assert_true(peer_is_resting(f->peer));
-    assert_non_null(strstr(atomic_load(&f->peer->why), "clock"));
+    assert_non_null(strstr(atomic_load(&f->peer->why), why));
     free(q);
+}
+
+static void refused(void **state)
+{
+    is_refused(*state, "refuses", "clock");
+}
+
+static void refused_version(void **state)
+{
+    is_refused(*state, "reads-no-such-version", "version");
 }
 
 static void counts_as(struct fixture *f, const char *mode, enum err_code code, int failed, int answered)
@@ -530,6 +543,11 @@ static void registry_denies(void **state)
 static void stranger(void **state)
 {
     counts_as(*state, "stranger", ERR_OK, 1, 0);
+}
+
+static void stranger_forbids(void **state)
+{
+    counts_as(*state, "forbids", ERR_OK, 1, 0);
 }
 
 static void fails(void **state)
@@ -704,9 +722,11 @@ int main(void)
         WITH_NODE(waits_for_ever),
         WITH_NODE(waits_while_it_grows),
         WITH_NODE(refused),
+        WITH_NODE(refused_version),
         WITH_NODE(lacks),
         WITH_NODE(registry_denies),
         WITH_NODE(stranger),
+        WITH_NODE(stranger_forbids),
         WITH_NODE(fails),
         WITH_NODE(cut_off),
         WITH_NODE(head_refused),
