@@ -362,7 +362,7 @@ static void source_ask_node(struct blob_source *s)
         .authorization = c ? c->authorization : NULL,
         .identity = c && client_is_for(c, f->want.site) ? &c->id : NULL,
         .digest = &f->digest,
-        .size = MAX(ingest_size(b->ingest), (int64_t)0),
+        .size = ingest_size(b->ingest) >= 0 ? ingest_size(b->ingest) : f->want.size,
         .range_first = s->first,
         .range_last = s->end == INT64_MAX ? ingest_size(b->ingest) - 1 : s->end - 1,
         .hops = s->choice.from == STRIPE_HAVE ? ASK_HOPS_MAX : s->choice.hops,

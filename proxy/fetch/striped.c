@@ -177,6 +177,16 @@ static bool has_place(const struct fetch *f, enum stripe_from from)
     return from == STRIPE_REGISTRY ? registry < blob_registry_limit(f) : b->source_count - registry < NODES_AT_ONCE;
 }
 
+static void striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c)
+{
+    static const char *const from[] = {"", ", if it has it", "the bucket", "the registry"};
+    const struct blob_fetch *b = blob_of(f);
+
+    log_debug("a blob of %s: stripe %zu, %lld to %lld, of %s%s, hops %d", f->want.name, stripes_at(&b->map, first),
+              (long long)first, (long long)end, c->node >= 0 ? b->view->list[c->node]->who.address : "", from[c->from],
+              c->hops);
+}
+
 static bool striped_note_hops(struct fetch *f, const struct fetch_want *want);
 
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
@@ -191,6 +201,7 @@ void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
     struct stripe_choice c = striped_choose(f, stripe);
     stripes_range(&b->map, stripe, &from, &to);
     end = MIN(end, MIN(to, first + RING_STRIPE_MIN));
+    striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, false, &c);
 }
 
@@ -237,6 +248,7 @@ static bool striped_take(struct fetch *f, int64_t first, int64_t end)
 
     if (!has_place(f, c.from))
         return false;
+    striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, registry_sources(b) > 0, &c);
     return true;
 }
@@ -317,6 +329,7 @@ static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
     for (size_t k = stripes_at(&b->map, MAX(want->piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
         if (b->hops[k] >= want->hops)
             continue;
+        log_debug("a blob of %s: another node asks for stripe %zu, hops %d", f->want.name, k, want->hops);
         b->hops[k] = (uint8_t)want->hops;
         turned = striped_turn(b, k, want->hops) || turned;
     }

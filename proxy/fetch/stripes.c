@@ -35,6 +35,9 @@ void stripes_make(struct stripe_map *m, const struct ring_node *nodes, int count
     m->key = key;
     m->stripe = size < 0 ? RING_STRIPE_MIN : ring_stripe(size);
     m->stripes = size < 0 ? 1 : (size_t)MIN(MAX((size + m->stripe - 1) / m->stripe, (int64_t)1), (int64_t)STRIPES_MAX);
+    m->one_zone = true;
+    for (int i = 0; i < count; i++)
+        m->one_zone = m->one_zone && nodes[i].zone == nodes[self].zone;
     level_make(&m->zone, nodes, count, key, nodes[self].zone, -1);
     level_make(&m->all, nodes, count, key, RING_ANYWHERE, -1);
     level_make(&m->before, nodes, count, key, RING_ANYWHERE, self);
@@ -120,8 +123,8 @@ struct stripe_choice stripes_choose(const struct stripe_map *m, const struct str
     if (!zone_home && choose_node(m, &m->zone, now, PLACE_ZONE, &zone_home, &c))
         return c;
     c.hops = 2;
-    home = home || (zone_home && m->zone.count == m->all.count);
-    if (!home && m->zone.count < m->all.count && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
+    home = home || (zone_home && m->one_zone);
+    if (!home && !m->one_zone && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
         return c;
     c.from = STRIPE_HAVE;
     if (home && now->have && choose_node(m, &m->before, now, PLACE_HAVE, &none, &c))

@@ -32,6 +32,7 @@ struct stripe_map {
     uint64_t key;
     int64_t stripe; /* bytes of one */
     size_t stripes;
+    bool one_zone;  /* all nodes are in it */
     struct stripe_level zone, all, before; /* `before`: all without this node */
 };
 
