@@ -87,6 +87,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
 PRELOAD_SRC := $(wildcard tests/tools/preload/*.c)
 MODEL_SRC := $(wildcard tests/tools/model/*.c)
+SIM_SRC  := $(wildcard tests/sim/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
@@ -95,8 +96,8 @@ PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
 # The status page is compiled in.
 $(B)/proxy/page/asset.o: proxy/page/page.html
-C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
-H_FILES  := $(wildcard $(addsuffix /*.h,$(FOLDERS) $(CLI_FOLDERS) tests/unit tests/tools/model))
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(SIM_SRC) $(PRELOAD_SRC)
+H_FILES  := $(wildcard $(addsuffix /*.h,$(FOLDERS) $(CLI_FOLDERS) tests/unit tests/tools/model tests/sim))
 
 # Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
@@ -189,6 +190,10 @@ $(B)/libcli.a: $(filter-out %/main.o,$(CLI_OBJ))
 	@rm -f $@
 	ar qcs $@ $^
 
+# A cluster under a virtual network and clock, by the product's own rules.
+$(B)/tests/sim/sim: $(SIM_SRC:%.c=$(B)/%.o) $(B)/libentrepot.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -198,7 +203,7 @@ run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
 
-tests-built: $(B)/entrepot $(B)/man/entrepot.1 $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
+tests-built: $(B)/entrepot $(B)/man/entrepot.1 $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS) $(B)/tests/sim/sim
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
@@ -289,6 +294,14 @@ bench-parts: | test-deps all ## what engines of today do (ranges, lazy pulls, wh
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/tools/relay
 	@B=$(B) bash tests/bench/parts.sh $(ROWS)
 
+sim: | deps ## the tables of docs/scale.md, from 10 to 10 000 simulated nodes (MOST=1000: up to so many): some minutes
+	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/sim/sim >&2
+	@$(B)/tests/sim/sim table $(MOST)
+
+bench-cluster: | test-deps all ## real nodes that pull a cold image at once, beside one alone and the simulator (N=4 RATE=200 SIZE=256 ROUNDS=3)
+	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/sim/sim >&2
+	@B=$(B) bash tests/bench/cluster.sh
+
 bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of it (lines of seconds,digest,bytes)
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
 	@$(B)/tests/bench/evict "$(TRACE)"
@@ -335,7 +348,7 @@ clean: ## remove what was built
 help:
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
+-include $(SIM_SRC:%.c=$(B)/%.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages test-walks deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages test-walks deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-cluster sim bench-evict soak fuzz fuzz-built lint install clean help

@@ -311,6 +311,7 @@ static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
     ON_LOOP(f->fetcher->loop);
     if (want->hops == 0 || !b->view || !b->ingest)
         return false;
+    f->want.size = f->want.size > 0 ? f->want.size : want->size;
     striped_map(f);
     int64_t last = MIN(want->piece.last, INGEST_SIZE_MAX);
     for (size_t k = stripes_at(&b->map, MAX(want->piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
