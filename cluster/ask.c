@@ -298,8 +298,9 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     buf_addf(&target, "/v2/%s/%s?ns=", q->path, q->object);
     url_encode(&target, q->registry);
     _cleanup_free_ char *peer =
-        xasprintf("v=%d; hops=%d; size=%lld; from=%s%s%s", ASK_VERSION, q->hops, (long long)q->size,
-                  cluster_config(c)->advertise, q->have ? "; have" : "", q->insist ? "; insist" : "");
+        xasprintf("v=%d; hops=%d; size=%lld; from=%s%s%s%s%s%s", ASK_VERSION, q->hops, (long long)q->size,
+                  cluster_config(c)->advertise, q->have ? "; have" : "", q->named ? "; named" : "",
+                  q->insist ? "; insist" : "", q->failed ? "; not=" : "", q->failed ? q->failed : "");
     struct transfer_request req = {
         .method = q->method,
         .authorization = authorization,
@@ -359,11 +360,23 @@ static bool take_word(const char *word, size_t len, struct ask_head *out)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
     else if (strncmp(text, "size=", 5) == 0)
         out->size = ask_number(text + 5, INT64_MAX);
+    else if (strncmp(text, "not=", 4) == 0)
+        snprintf(out->failed, sizeof(out->failed), "%.*s", (int)PEER_NAME_MAX, text + 4);
     else if (strcmp(text, "have") == 0)
         out->have = true;
+    else if (strcmp(text, "named") == 0)
+        out->named = true;
     else if (strcmp(text, "insist") == 0)
         out->insist = true;
     return true; /* a later version may have more of them */
+}
+
+void ask_elsewhere(const char *value, char out[PEER_NAME_MAX + 1])
+{
+    const char *at = strstr(value, "elsewhere=");
+
+    snprintf(out, PEER_NAME_MAX + 1, "%.*s", at ? (int)strcspn(at + strlen("elsewhere="), "; ") : 0,
+             at ? at + strlen("elsewhere=") : "");
 }
 
 bool ask_parse(const char *value, struct ask_head *out)

@@ -4,6 +4,9 @@
  *     Entrepot-Peer: v=1; hops=1; from=10.0.0.7:5443
  *     Entrepot-Proof: …                                  (proof.h, with a shared secret)
  *
+ * A home that is busy names another node that has the stripe, or is getting it (takers.h): 307, Entrepot-Peer: v=1;
+ * elsewhere=<address>. That one is asked with `named`; if it fails, the home again, with `insist` and not=<address>.
+ *
  * `hops` says how far the question has come, so that none goes in a circle: 1, the node may ask another zone's home, 2,
  * it may ask the registry alone; `have`: it answers with what it has, and asks nobody.
  *
@@ -32,7 +35,7 @@ enum {
     ASK_EXCUSED_MS = 3000,
     ASK_WAITED_MS = 60000,   /* whatever comes there */
     ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
-    ASK_PEER_MAX = 319,      /* bytes of the value of Entrepot-Peer */
+    ASK_PEER_MAX = 639,      /* bytes of the value of Entrepot-Peer */
 };
 
 #define ASK_HEADER    "Entrepot-Peer"
@@ -55,7 +58,10 @@ struct ask {
     int64_t size;                    /* of the blob, which tells the stripes; 0: not known */
     int hops;                        /* 1 or 2 */
     bool hurry;                      /* another one has failed: less patience, so that the sum stays small */
-    bool have, insist;               /* `insist`: the node itself is to answer, and not to name another (peer.h) */
+    bool have;                       /* what is there alone */
+    bool named;                      /* ... or on its way there: a home has named this node */
+    bool insist;                     /* the node itself is to answer, and not to name another */
+    const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
@@ -77,9 +83,12 @@ struct peer *ask_peer(const struct peer_ask *a);
 struct ask_head {
     int version, hops;
     int64_t size;
-    bool have, insist;
+    bool have, named, insist;
+    char failed[PEER_NAME_MAX + 1];
     char from[PEER_NAME_MAX + 1];
 };
+/* The node that an answer names instead of itself; "" none. */
+void ask_elsewhere(const char *value, char out[PEER_NAME_MAX + 1]);
 /* False: it cannot be read. */
 bool ask_parse(const char *value, struct ask_head *out);
 

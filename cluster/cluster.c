@@ -12,6 +12,7 @@ struct cluster {
     struct trust trust; /* its texts are the configuration's */
     struct peers *peers;
     struct proofs *proofs;
+    struct takers *takers;
     struct members *members;
     struct bucket *bucket;
 };
@@ -35,6 +36,7 @@ struct cluster *cluster_new(const struct config_cluster *config, struct err *err
     struct cluster *c = xcalloc(1, sizeof(*c));
 
     c->config = config;
+    c->takers = takers_new();
     c->trust = (struct trust){
         .ca = config->tls.client_ca, .ca_only = true, .client_cert = config->tls.cert, .client_key = config->tls.key};
     snprintf(c->self.address, sizeof(c->self.address), "%s", config->advertise ? config->advertise : "");
@@ -73,6 +75,7 @@ void cluster_free(struct cluster *c)
     members_free(c->members);
     bucket_free(c->bucket);
     proofs_free(c->proofs);
+    takers_free(c->takers);
     peers_free(c->peers);
     free(c);
 }
@@ -95,6 +98,11 @@ struct bucket *cluster_bucket(const struct cluster *c)
 struct proofs *cluster_proofs(const struct cluster *c)
 {
     return c->proofs;
+}
+
+struct takers *cluster_takers(const struct cluster *c)
+{
+    return c->takers;
 }
 
 bool cluster_is_encrypted(const struct cluster *c)

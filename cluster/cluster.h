@@ -7,6 +7,7 @@
 #include "cluster/members.h"
 #include "cluster/peers.h"
 #include "cluster/proof.h"
+#include "cluster/takers.h"
 
 struct cluster;
 
@@ -22,6 +23,7 @@ const struct config_cluster *cluster_config(const struct cluster *c);
 struct peers *cluster_peers(const struct cluster *c);   /* with a bucket alone, this node alone */
 struct bucket *cluster_bucket(const struct cluster *c); /* NULL: there is none */
 struct proofs *cluster_proofs(const struct cluster *c); /* NULL: TLS alone vouches for peers */
+struct takers *cluster_takers(const struct cluster *c);
 /* Whether what passes between peers is encrypted: clients' logins go nowhere else. */
 bool cluster_is_encrypted(const struct cluster *c);
 const struct trust *cluster_trust(const struct cluster *c);

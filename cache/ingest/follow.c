@@ -81,6 +81,12 @@ struct follower *ingest_follow_for_node(struct ingest *i, struct loop *loop, int
     return follow(i, loop, first, last, true, ready, arg);
 }
 
+/* It gets nothing before the digest is verified. With the lock held. */
+static bool is_held_back(const struct follower *f)
+{
+    return f->ingest->unvouched && !f->for_node && f->ingest->size <= INGEST_HELD_MAX;
+}
+
 /* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.
  * With the lock held. */
 static int64_t readable(const struct follower *f)
@@ -93,7 +99,7 @@ static int64_t readable(const struct follower *f)
         return MIN(f->end, i->size) - at;
     if (i->size < 0 && !i->relay)
         return 0; /* it may have to begin again, as a relay */
-    if (i->unvouched && !f->for_node && i->size <= INGEST_HELD_MAX)
+    if (is_held_back(f))
         return 0;
     int64_t limit = f->whole ? MIN(f->end, ingest_withheld(i)) : f->end;
     return MAX(MIN(at + ingest_present(i, at), limit) - at, 0);
@@ -222,7 +228,7 @@ size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, s
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     TAILQ_FOREACH(f, &i->followers, entry)
-        if (f->waiting && !f->for_end && count < max && f->position < f->end)
+        if (f->waiting && !f->for_end && !is_held_back(f) && count < max && f->position < f->end)
             spans[count++] = (struct ingest_span){f->position, f->end};
     TAILQ_FOREACH(f, &i->followers, entry)
         for (size_t k = 0; k < f->later_count && count < max; k++)

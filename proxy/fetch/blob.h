@@ -22,12 +22,13 @@ struct blob_source {
     TAILQ_ENTRY(blob_source) entry;
     struct fetch *fetch;
     struct supply supply;
-    struct stripe_choice choice; /* whom it asks; .from STRIPE_REGISTRY: the registry */
-    struct peer *peer;           /* a reference; NULL: no other node */
-    bool further;                /* begun beside others: if it fails, they go on */
-    bool ranged;                 /* a range was requested */
-    int64_t ranged_to;           /* and one past its last byte */
-    int64_t first;               /* its beginning; -1: the last `suffix` bytes */
+    struct stripe_choice choice;       /* whom it asks; .from STRIPE_REGISTRY: the registry */
+    struct peer *peer;                 /* a reference; NULL: no other node */
+    char elsewhere[PEER_NAME_MAX + 1]; /* the node that it names instead of itself; "" none */
+    bool further;                      /* begun beside others: if it fails, they go on */
+    bool ranged;                       /* a range was requested */
+    int64_t ranged_to;                 /* and one past its last byte */
+    int64_t first;                     /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
     int64_t at, skip;          /* offset of the next byte; bytes to skip first */
     int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */

@@ -52,6 +52,7 @@ struct fetch_want {
     bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
     int hops;     /* another node of the cluster asks: how far the question has come (cluster/ask.h); 0: none */
     bool have;    /* ... for what is here alone */
+    bool named;   /* ... or on its way here */
     int64_t size; /* FETCH_BLOB: bytes, as that node says; 0: not known */
     bool ahead;   /* FETCH_BLOB: no client waits for it yet (registry/readahead.h) */
 };

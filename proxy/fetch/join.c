@@ -47,6 +47,21 @@ static bool is_known_to_have(const struct fetch *f, const struct fetch_waiter *w
            ingests_part_is_of(cache_ingests(c), &w->want.digest, w->want.name);
 }
 
+/* Whether the first byte of the piece that is missing comes next from a source that has answered. */
+static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece *p)
+{
+    const struct blob_source *s;
+    int64_t first, end;
+
+    if (ingest_is_stopping(b->ingest) || ingest_size(b->ingest) < 0 ||
+        !ingest_gap(b->ingest, MAX(p->first, (int64_t)0), &first, &end))
+        return false;
+    TAILQ_FOREACH(s, &b->sources, entry)
+        if (s->brought > 0 && s->at <= first && p->last < s->end)
+            return true;
+    return false;
+}
+
 /* Another node asks for what is here alone; or any other joins what began for such a one, and begins anew after it. */
 static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
 {
@@ -59,6 +74,11 @@ static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
     }
     if (b->ingest && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
         return;
+    if (w->want.named && b->waiters_follow && blob_is_on_way(b, &w->want.piece)) {
+        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
+        fetch_answer_one(w, &r, b->ingest);
+        return;
+    }
     err_set(&none.err, ERR_NOT_FOUND, "a blob of %s: it is not here", w->want.name);
     fetch_answer_one(w, &none, NULL);
 }

@@ -81,6 +81,8 @@ static bool source_take_nodes_head(struct blob_source *s, const struct transfer_
     int64_t size = ingest_size(blob_of(f)->ingest);
 
     f->step = STEP_RECEIVE;
+    if (r->status == 307)
+        ask_elsewhere(r->peer, s->elsewhere);
     if (r->status != 206 || (s->peer && !r->peer[0]))
         return source_refuse(s, "another node does not have it");
     if (r->range_first != s->first || r->range_total <= 0 || (size >= 0 && r->range_total != size) ||
@@ -362,11 +364,14 @@ static void source_ask_node(struct blob_source *s)
         .authorization = c ? c->authorization : NULL,
         .identity = c && client_is_for(c, f->want.site) ? &c->id : NULL,
         .digest = &f->digest,
-        .size = MAX(ingest_size(b->ingest), (int64_t)0),
+        .size = ingest_size(b->ingest) >= 0 ? ingest_size(b->ingest) : f->want.size,
         .range_first = s->first,
         .range_last = s->end == INT64_MAX ? ingest_size(b->ingest) - 1 : s->end - 1,
-        .hops = s->choice.from == STRIPE_HAVE ? ASK_HOPS_MAX : s->choice.hops,
+        .hops = s->choice.from == STRIPE_HAVE || s->choice.named ? ASK_HOPS_MAX : s->choice.hops,
         .have = s->choice.from == STRIPE_HAVE,
+        .named = s->choice.named,
+        .insist = s->choice.insist,
+        .failed = s->choice.insist ? b->view->list[s->choice.other]->who.address : NULL,
         .hurry = b->failed > 0,
         .bulk = true,
         .on_head = source_take_head,

@@ -177,6 +177,16 @@ static bool has_place(const struct fetch *f, enum stripe_from from)
     return from == STRIPE_REGISTRY ? registry < blob_registry_limit(f) : b->source_count - registry < NODES_AT_ONCE;
 }
 
+static void striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c)
+{
+    static const char *const from[] = {"", ", if it has it", "the bucket", "the registry"};
+    const struct blob_fetch *b = blob_of(f);
+
+    log_debug("a blob of %s: stripe %zu, %lld to %lld, of %s%s, hops %d", f->want.name, stripes_at(&b->map, first),
+              (long long)first, (long long)end, c->node >= 0 ? b->view->list[c->node]->who.address : "", from[c->from],
+              c->hops);
+}
+
 static bool striped_note_hops(struct fetch *f, const struct fetch_want *want);
 
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
@@ -191,6 +201,7 @@ void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
     struct stripe_choice c = striped_choose(f, stripe);
     stripes_range(&b->map, stripe, &from, &to);
     end = MIN(end, MIN(to, first + RING_STRIPE_MIN));
+    striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, false, &c);
 }
 
@@ -237,6 +248,7 @@ static bool striped_take(struct fetch *f, int64_t first, int64_t end)
 
     if (!has_place(f, c.from))
         return false;
+    striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, registry_sources(b) > 0, &c);
     return true;
 }
@@ -260,10 +272,33 @@ static bool striped_take_waited(struct fetch *f)
     return false;
 }
 
+/* The first that is missing from `from` on, of which somebody has place for a question. */
+static bool striped_take_from(struct fetch *f, int64_t from)
+{
+    const struct blob_fetch *b = blob_of(f);
+    int64_t first, end;
+
+    for (int n = 0; n < LOOKED_AT && striped_gap(b, from, &first, &end); n++, from = end)
+        if (striped_take(f, first, end))
+            return true;
+        else if (end == INT64_MAX)
+            return false;
+    return false;
+}
+
+static int64_t striped_begin_of(const struct blob_fetch *b)
+{
+    uint64_t own = ring_hash(&b->view->nodes[b->view->self].key, sizeof(uint64_t)) ^ b->map.key;
+    int64_t first, end;
+
+    stripes_range(&b->map, (size_t)(own % b->map.stripes), &first, &end);
+    return first;
+}
+
 bool blob_striped_step(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    int64_t from = 0, first, end;
+    int64_t from;
 
     ON_LOOP(f->fetcher->loop);
     striped_map(f);
@@ -275,12 +310,11 @@ bool blob_striped_step(struct fetch *f)
         return true;
     if (!blob_is_whole(f))
         return false;
-    for (int n = 0; n < LOOKED_AT && striped_gap(b, from, &first, &end); n++, from = end)
-        if (striped_take(f, first, end))
-            return true;
-        else if (end == INT64_MAX)
-            return false;
-    return false;
+    /* Each node has an order of its own, so that they do not all ask the same home at the same time. Not of a blob that
+     * is sent to a client while it arrives. */
+    bool own_order = ingest_is_unvouched(b->ingest) && ingest_size(b->ingest) <= INGEST_HELD_MAX;
+    from = own_order ? striped_begin_of(b) : 0;
+    return striped_take_from(f, from) || (from > 0 && striped_take_from(f, 0));
 }
 
 /* ---- other nodes that ask this one ---- */
@@ -317,6 +351,7 @@ static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
     for (size_t k = stripes_at(&b->map, MAX(want->piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
         if (b->hops[k] >= want->hops)
             continue;
+        log_debug("a blob of %s: another node asks for stripe %zu, hops %d", f->want.name, k, want->hops);
         b->hops[k] = (uint8_t)want->hops;
         turned = striped_turn(b, k, want->hops) || turned;
     }
@@ -360,6 +395,39 @@ void blob_striped_wrong_size(struct fetch *f)
     ingest_stop(b->ingest, &f->result.err, true); /* blob_finished() goes on */
 }
 
+static int place_of(const struct peer_view *v, const struct peer *p)
+{
+    for (int i = 0; i < v->count; i++)
+        if (v->list[i] == p)
+            return i;
+    return -1;
+}
+
+/* A home has named another node, or that one has failed, and the home is to answer itself: it goes on there. */
+static bool striped_go_elsewhere(struct blob_source *s)
+{
+    struct fetch *f = s->fetch;
+    struct blob_fetch *b = blob_of(f);
+    struct stripe_choice c = s->choice;
+    bool is_named = s->elsewhere[0] && !c.named && !c.insist && c.from == STRIPE_PEER, further = s->further;
+    struct peer *p = is_named ? peer_view_find(b->view, s->elsewhere) : NULL;
+
+    blob_source_flush(s);
+    int64_t first = s->at, end = s->ranged_to;
+    if ((!is_named && !c.named) || first >= end || ingest_state(b->ingest) != INGEST_RECEIVING ||
+        ingest_is_stopping(b->ingest) || f->fetcher->stopping)
+        return false;
+    int home = is_named ? c.node : c.other, other = p ? place_of(b->view, p) : c.node;
+    c.named = p && !p->is_self && !peer_is_resting(p);
+    c.insist = !c.named;
+    c.node = c.named ? other : home;
+    c.other = c.named ? home : other;
+    blob_source_free(s);
+    striped_log(f, first, end, &c);
+    blob_source_begin_at(f, first, end, further, &c);
+    return true;
+}
+
 void blob_striped_failed(struct blob_source *s, const char *why)
 {
     struct fetch *f = s->fetch;
@@ -368,6 +436,8 @@ void blob_striped_failed(struct blob_source *s, const char *why)
     size_t stripe = stripes_at(&b->map, MAX(s->first, 0));
 
     ON_LOOP(f->fetcher->loop);
+    if (striped_go_elsewhere(s))
+        return;
     log_debug("a blob of %s: stripe %zu of %s failed: status %d, %s", f->want.name, stripe,
               s->peer ? s->peer->who.address : "the bucket", s->status, why);
     blob_source_flush(s);

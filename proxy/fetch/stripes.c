@@ -35,8 +35,9 @@ void stripes_make(struct stripe_map *m, const struct ring_node *nodes, int count
     m->key = key;
     m->stripe = size < 0 ? RING_STRIPE_MIN : ring_stripe(size);
     m->stripes = size <= 0 ? 1 : (size_t)MIN((size - 1) / m->stripe + 1, (int64_t)STRIPES_MAX);
+    m->one_zone = true;
     for (int i = 0; i < count; i++)
-        m->has_zones = m->has_zones || nodes[i].zone != nodes[self].zone;
+        m->one_zone = m->one_zone && nodes[i].zone == nodes[self].zone;
     level_make(&m->zone, nodes, count, key, nodes[self].zone, -1);
     level_make(&m->all, nodes, count, key, RING_ANYWHERE, -1);
     level_make(&m->before, nodes, count, key, RING_ANYWHERE, self);
@@ -127,8 +128,8 @@ struct stripe_choice stripes_choose(const struct stripe_map *m, const struct str
     if (!zone_home && choose_node(m, &m->zone, now, PLACE_ZONE, &zone_home, &c))
         return c;
     c.hops = 2;
-    home = home || (zone_home && !m->has_zones);
-    if (!home && m->has_zones && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
+    home = home || (zone_home && m->one_zone);
+    if (!home && !m->one_zone && choose_node(m, &m->all, now, PLACE_ALL, &home, &c))
         return c;
     c.from = STRIPE_HAVE;
     if (home && now->have && choose_node(m, &m->before, now, PLACE_HAVE, &none, &c))

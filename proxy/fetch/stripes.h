@@ -33,7 +33,7 @@ struct stripe_map {
     uint64_t key;
     int64_t stripe; /* bytes of one */
     size_t stripes;
-    bool has_zones; /* there are nodes beyond this one's zone */
+    bool one_zone;                         /* all nodes are in it */
     struct stripe_level zone, all, before; /* `before`: all without this node */
 };
 
@@ -60,7 +60,9 @@ struct stripe_now {
 struct stripe_choice {
     enum stripe_from from;
     int node, hops;
-    unsigned place; /* on the way: if it fails, `tried` is one more than that */
+    bool named, insist; /* cluster/ask.h; set by striped.c alone: so is the next one */
+    int other;          /* a home that has named this node; with `insist`, one that it had named */
+    unsigned place;     /* on the way: if it fails, `tried` is one more than that */
 };
 
 struct stripe_choice stripes_choose(const struct stripe_map *m, const struct stripe_now *now);

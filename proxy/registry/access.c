@@ -41,6 +41,7 @@ struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
         .is_private = v->by_grant,
         .hops = v->req ? note_of(v->req)->hops : 0,
         .have = v->req && note_of(v->req)->have,
+        .named = v->req && note_of(v->req)->named,
         .size = v->req ? peer_size(v->req) : 0,
         .sent = {.fd = -1},
     };

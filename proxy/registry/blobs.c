@@ -449,6 +449,8 @@ static void blobs_serve(struct visitor *v)
 void handle_blob(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_BLOB);
+    if (note_of(req)->hops > 0 && peer_name_another(reg, req, &r->digest))
+        return;
     /* Public content that is cached needs no check of access. */
     if (r->site->config->client_access || !blobs_answer_now(reg, req, r, false))
         access_enter(reg, req, r, KIND_BLOB, blobs_serve);

@@ -29,7 +29,8 @@ struct request_note {
     uint16_t own_name_len;        /* of the repository's name in the path, for our own challenge; 0: it is not there */
     bool listener_login;          /* the listener is of one registry: a login here is one there */
     uint8_t hops;               /* of another node of the cluster: how far it has come (cluster/ask.h); 0: a client's */
-    bool have;                  /* ... which wants what is here alone */
+    bool have, named;           /* ... which wants what is here alone; or on its way here, too */
+    bool sending;               /* ... and is being sent a blob */
     bool own_login;             /* the client should log in at the cache, not at the registry */
     const void *site;           /* held until the request is complete */
     struct seen_detail *detail; /* of a request to a registry; freed when it is complete. NULL: another one */

@@ -50,7 +50,8 @@ bool peer_admit(struct registry *reg, struct http_request *req)
         return false;
     }
     note_of(req)->hops = (uint8_t)head.hops;
-    note_of(req)->have = head.have;
+    note_of(req)->have = head.have || head.named;
+    note_of(req)->named = head.named;
     peer_mark(req);
     return true;
 }
@@ -98,11 +99,40 @@ bool peer_answer_life(struct registry *reg, struct http_request *req)
     return true;
 }
 
+bool peer_name_another(struct registry *reg, struct http_request *req, const struct digest *d)
+{
+    struct takers *takers = cluster_takers(reg->cluster);
+    const char *range = value_of(req, "range");
+    struct ask_head head;
+
+    ON_LOOP(http_loop(req));
+    if (!ask_parse(value_of(req, "entrepot-peer"), &head))
+        return false;
+    struct peer_view *v = peers_view(cluster_peers(reg->cluster));
+    struct peer *who = peer_view_find(v, head.from), *named = NULL;
+    const char *failed = head.failed[0] ? head.failed : head.insist ? head.from : NULL;
+    if (who && !head.have && !head.named && strncmp(range, "bytes=", 6) == 0)
+        named = takers_choose(takers, d, strtoll(range + 6, NULL, 10), who, failed);
+    peer_view_unref(v);
+    if (named) {
+        http_reply_reset(req);
+        http_reply_header(req, ASK_HEADER, "v=%d; elsewhere=%s", ASK_VERSION, named->who.address);
+        http_reply(req, 307, "text/plain", "", 0);
+        peer_unref(named);
+        return true;
+    }
+    note_of(req)->sending = true;
+    takers_begin(takers);
+    return false;
+}
+
 void peer_note_sent(struct registry *reg, struct http_request *req)
 {
     struct ask_head head;
 
     ON_LOOP(http_loop(req));
+    if (note_of(req)->sending)
+        takers_end(cluster_takers(reg->cluster));
     if (note_of(req)->hops == 0 || !ask_parse(value_of(req, "entrepot-peer"), &head))
         return;
     struct peer_view *v = peers_view(cluster_peers(reg->cluster));

@@ -13,15 +13,15 @@ wait_for 10 curl -s -o /dev/null "http://$ENDPOINT/v2/" || fail "the relay does 
 etcds_start 3
 start_nodes 4
 
-n=0
+ROUND=0
 # Nodes 1 and 2 pull a new image of six stripes, so that each node is the home of some, and of three small ones; 0.6 s after that the fault.
 fault() { # COMMAND...: SECONDS is what the slower of them took
-    n=$((n + 1))
-    image "app$n:1" "app$n" 18M 1M 50K >"$W/app"
+    ROUND=$((ROUND + 1))
+    image "app$ROUND:1" "app$ROUND" 18M 1M 50K >"$W/app"
     read -r digest bytes <"$W/app"
     upstream_zero
     (sleep 0.6 && "$@" >/dev/null 2>&1) &
-    pull_at_once "library/app$n:1" 1 2
+    pull_at_once "library/app$ROUND:1" 1 2
     wait $! || fail "the fault: $*"
     is_pulled "$digest" "$bytes"
     SECONDS_TAKEN=$(slowest)
@@ -67,6 +67,6 @@ awk -v s="$(upstream_bytes)" -v b="$bytes" 'BEGIN {exit !(s < b * 1.05)}' || fai
 say "a node that starts without etcd"
 node_launch 5
 node_wait 5
-pull_at_once "library/app$n:1" 5
+pull_at_once "library/app$ROUND:1" 5
 is_pulled "$digest" "$bytes"
 slower_by "a node that starts without etcd" "$(slowest)" "$usual"

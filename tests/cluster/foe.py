@@ -44,7 +44,8 @@ class Question:
         answer = conn.getresponse()
         body = answer.read()
         keep = ("content-type", "content-range", "docker-content-digest", "content-length")
-        return answer.status, {k: v for k, v in answer.getheaders() if k.lower() in keep}, body
+        headers = {k: v for k, v in answer.getheaders() if k.lower() in keep}
+        return answer.status, {**headers, "Age": "0"} if self.is_manifest else headers, body
 
     def send(self, data):
         if time.monotonic() > self.end:
@@ -127,6 +128,13 @@ def other_manifest(q):
     if q.is_manifest:
         body = body.replace(b"schemaVersion", b"SchemaVersion")
     q.answer(status, headers, body)
+
+
+def other_tag(q):
+    """Every tag is another image, which there is, and all digests are right."""
+    if q.is_manifest and ":" not in q.path:
+        q.path = "/v2/library/evil/manifests/1"
+    q.answer(*q.real())
 
 
 def no_digest(q):
@@ -267,7 +275,7 @@ def is_packed(q):
 
 
 ALL = {f.__name__.replace("_", "-"): f for f in (
-    honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole, other_manifest, no_digest, drips, crawls,
+    honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole, other_manifest, other_tag, no_digest, drips, crawls,
     drips_and_lives, hangs, hangs_and_lives, hangs_in_head, hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects,
     redirects_to_itself, is_a_page, is_garbage, is_old, is_older, is_newer, floods_headers, continues, closes, resets, has_no_end,
     is_huge, is_packed)}

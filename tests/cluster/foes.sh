@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc
 . tests/cluster/foes.sh.inc
-foes_meet wrong-bytes one-bit too-short too-long other-range other-total whole other-manifest no-digest fails has-nothing refuses \
+foes_meet wrong-bytes one-bit too-short too-long other-range other-total whole other-manifest other-tag no-digest fails has-nothing refuses \
     wants-login too-many redirects redirects-to-itself is-a-page is-garbage is-old is-older is-newer is-packed
 grep -q 'from=redirect' "$W/registry.log" && fail "a peer's redirect was followed"
 exit 0

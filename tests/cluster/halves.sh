@@ -9,13 +9,13 @@ upstream_start
 etcds_start
 start_nodes 4
 
-n=0
+ROUND=0
 all_pull() { # leaves SECONDS_TAKEN and TIMES, of what the registry sent
-    n=$((n + 1))
-    image "app$n:1" "app$n" 18M 1M 50K >"$W/app"
+    ROUND=$((ROUND + 1))
+    image "app$ROUND:1" "app$ROUND" 18M 1M 50K >"$W/app"
     read -r digest bytes <"$W/app"
     upstream_zero
-    pull_at_once "library/app$n:1" 1 2 3 4
+    pull_at_once "library/app$ROUND:1" 1 2 3 4
     is_pulled "$digest" "$bytes"
     SECONDS_TAKEN=$(slowest) TIMES=$(awk -v s="$(upstream_bytes)" -v b="$bytes" 'BEGIN {printf "%.2f", s / b}')
     say "  $SECONDS_TAKEN s, the registry sent $TIMES x"
