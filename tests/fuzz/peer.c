@@ -13,13 +13,15 @@ static void check_question(const char *value)
     MUST(strlen(value) <= ASK_PEER_MAX);
     MUST(h.version >= 1 && h.hops >= 1 && h.hops <= ASK_HOPS_MAX && h.size >= 0);
     MUST(!strchr(h.from, ';') && strlen(h.from) <= PEER_NAME_MAX);
-    _cleanup_free_ char *text = xasprintf("v=%d; hops=%d; size=%lld; from=%s%s%s", h.version, h.hops, (long long)h.size,
-                                          h.from, h.have ? "; have" : "", h.insist ? "; insist" : "");
+    _cleanup_free_ char *text =
+        xasprintf("v=%d; hops=%d; size=%lld; from=%s; not=%s%s%s%s", h.version, h.hops, (long long)h.size, h.from,
+                  h.failed, h.have ? "; have" : "", h.named ? "; named" : "", h.insist ? "; insist" : "");
     if (strlen(text) > ASK_PEER_MAX)
         return;
     MUST(ask_parse(text, &again));
     MUST(again.version == h.version && again.hops == h.hops && again.size == h.size && again.have == h.have &&
-         again.insist == h.insist && strcmp(again.from, h.from) == 0);
+         again.insist == h.insist && again.named == h.named && strcmp(again.failed, h.failed) == 0 &&
+         strcmp(again.from, h.from) == 0);
 }
 
 /* Nobody without the secret has a proof, whatever it looks like; with it, none but the one that was made. */
@@ -50,6 +52,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (second)
         *second++ = '\0';
+    char named[PEER_NAME_MAX + 1];
+    ask_elsewhere(text, named);
+    MUST(strlen(named) <= PEER_NAME_MAX && !strpbrk(named, "; "));
     check_question(text);
     check_proof(text, second ? second : "");
     return 0;

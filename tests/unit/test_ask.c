@@ -701,8 +701,35 @@ static void lengths(void **state UNUSED)
     name[253 + 6] = '\0'; /* a host's longest name, and a port */
     _cleanup_free_ char *full = xasprintf("v=1; hops=1; size=%lld; from=%s; have; insist", 1LL << 40, name);
     assert_true(ask_parse(full, &h) && h.have && h.insist);
+    _cleanup_free_ char *all =
+        xasprintf("v=1; hops=1; size=%lld; from=%s; not=%s; have; named; insist", 1LL << 62, name, name);
+    assert_true(ask_parse(all, &h) && h.named && strcmp(h.failed, name) == 0);
     _cleanup_free_ char *far = xasprintf("v=1; hops=1;%*s", (int)ASK_PEER_MAX, "");
     assert_false(ask_parse(far, &h));
+}
+
+/* The node that is named instead. */
+static void elsewhere(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"v=1", ""},
+        {"v=1; elsewhere=", ""},
+        {"v=1; elsewhere=10.0.0.9:5443", "10.0.0.9:5443"},
+        {"v=1; elsewhere=[fd00::7]:5443; later=1", "[fd00::7]:5443"},
+        {"v=1; elsewhere=a b", "a"},
+    };
+    char out[PEER_NAME_MAX + 1], *long_one = xcalloc(5000, 1);
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        ask_elsewhere(cases[i][0], out);
+        assert_string_equal(out, cases[i][1]);
+    }
+    memset(long_one, 'a', 4999);
+    memcpy(long_one, "elsewhere=", 10);
+    ask_elsewhere(long_one, out);
+    assert_int_equal(strlen(out), PEER_NAME_MAX);
+    free(long_one);
 }
 
 int main(void)
@@ -711,6 +738,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parsed),
         cmocka_unit_test(lengths),
+        cmocka_unit_test(elsewhere),
         WITH_NODE(a_good_answer),
         WITH_NODE(no_login_in_the_clear),
         WITH_NODE(silent),

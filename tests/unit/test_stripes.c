@@ -264,7 +264,8 @@ static void ask_on(struct walk *w, int node, int hops, const int *way, int lengt
     w->longest = MAX(w->longest, length);
     for (int i = 0; i < length; i++)
         w->circles += way[i] == node;
-    memcpy(further, way, (size_t)length * sizeof(*way));
+    if (length > 0)
+        memcpy(further, way, (size_t)length * sizeof(*way));
     further[length] = node;
     do {
         c = town_choose(w->town, node, now);
