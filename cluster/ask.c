@@ -131,7 +131,7 @@ static const char *refusal_of(const char *peer)
     return NULL;
 }
 
-static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+static void ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
     bool denied = r->status == 401 || r->status == 403;
 
@@ -156,7 +156,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
     void *done_arg = a->arg;
 
     a->transfer = NULL;
-    note_outcome(a, r, err);
+    ask_note_outcome(a, r, err);
     ask_free(a);
     done(done_arg, r, err);
 }

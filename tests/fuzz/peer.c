@@ -1,5 +1,5 @@
-/* What another node says of its question, and its proof (cluster/ask.h, cluster/proof.h): the first line is the value of
- * Entrepot-Peer, the second that of Entrepot-Proof. */
+/* What another node says of its question, and its proof (cluster/ask.h, cluster/proof.h): the first line is the value
+ * of Entrepot-Peer, the second that of Entrepot-Proof. */
 #include "cluster/ask.h"
 #include "cluster/proof.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,5 @@
-/* Of whom a stripe is asked: never of this node itself, one level further with each hop, and at the end of the registry. */
+/* Of whom a stripe is asked: never of this node itself, one level further with each hop, and in the end of the
+ * registry. */
 #include "tests/unit/unit.h"
 
 #include "proxy/fetch/stripes.h"
