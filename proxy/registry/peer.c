@@ -111,7 +111,8 @@ bool peer_name_another(struct registry *reg, struct http_request *req, const str
     struct peer_view *v = peers_view(cluster_peers(reg->cluster));
     struct peer *who = peer_view_find(v, head.from), *named = NULL;
     const char *failed = head.failed[0] ? head.failed : head.insist ? head.from : NULL;
-    if (who && !head.have && !head.named && strncmp(range, "bytes=", 6) == 0)
+    /* Of the same zone: homes of other zones are few, and would be sent around. */
+    if (who && head.hops == 1 && !head.have && !head.named && strncmp(range, "bytes=", 6) == 0)
         named = takers_choose(takers, d, strtoll(range + 6, NULL, 10), who, failed);
     peer_view_unref(v);
     if (named) {
