@@ -7,12 +7,12 @@
  *     <prefix>/budgets/docker.io/<identity>-blobs       the same
  *
  * A key's lease is as long as the window or the hold, 10 s at least, six hours at most: what nobody repeats ends by
- * itself, whichever clocks the nodes have, and a node that joins later holds no longer than the others. A key is written
- * once a second at most, if it changes by more than a little, and only over the value that this node has seen
+ * itself, whichever clocks the nodes have, and a node that joins later holds no longer than the others. A key is
+ * written once a second at most, if it changes by more than a little, and only over the value that this node has seen
  * (ledger_replaces() decides between two). A hold is over when a request of the node that wrote it is answered.
  *
- * Nothing waits for etcd. While it is away the newest value of each key waits, and nodes go by their own answers. Members
- * by DNS share nothing: a tag's home alone asks the registry about it.
+ * Nothing waits for etcd. While it is away the newest value of each key waits, and nodes go by their own answers.
+ * Members by DNS share nothing: a tag's home alone requests it from the registry.
  *
  * On the loop of its place.
  */

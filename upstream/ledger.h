@@ -7,8 +7,8 @@
  *
  *     answers ─▶ ledger_tell() ─▶ on_news ─▶ ledger_take() ─▶ etcd ─▶ ledger_learn() ─▶ ledger_look() ─▶ requests
  *
- * With cluster.dns there is no ledger: a tag and a digest have a home, which alone asks the registry about them, and
- * there is nothing to write to that all nodes see.
+ * With cluster.peers.dns there is no ledger: a tag and a digest have a home, which alone requests them from the
+ * registry, and there is nothing to write to that all nodes see.
  *
  * An identity is a hash: of the endpoint, and of the account's name, or, where there is no login, of what the registry
  * says it counts by (Docker-Ratelimit-Source). Nodes behind different addresses so have different identities. Names and

@@ -125,7 +125,7 @@ void endpoint_clear_failing(struct endpoint *e);
 /* Whether it is given up for a while, or has just failed, and what is known of that. False: it is used. */
 bool endpoint_trouble(struct upstream *u, int n, struct upstream_trouble *out);
 
-/* ---- registry.c: which of the cache's own identities is used ---- */
+/* ---- identity.c: the cache's own identities ---- */
 
 /* Anonymous, in place of an identity that was refused. */
 enum { IDENTITY_ANONYMOUS = UPSTREAM_IDENTITIES_MAX };
@@ -144,9 +144,6 @@ void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number);
 uint64_t identity_suspect(struct upstream *u, int endpoint, int n);
 /* Its login is good. */
 void identity_accepted(struct upstream *u, int endpoint, int n);
-/* The identity with the most left at this endpoint, among those that are not held and whose bit in `tried` is not set.
- * -1: all are held; *held_ms says for how long. */
-int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);
 
 /* ---- share.c: the limits of these identities, with what other nodes know of them ---- */
 
@@ -159,5 +156,11 @@ void share_note(struct upstream *u, int endpoint, const char *who, bool logged_i
 void share_look(struct upstream *u, int endpoint, int n, enum budget_kind kind, int64_t *held_ms, int64_t *left);
 /* As budgets_each(), likewise. */
 void share_each(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg);
+
+/* ---- registry.c: which of them is used ---- */
+
+/* The identity with the most left at this endpoint, among those that are not held and whose bit in `tried` is not set.
+ * -1: all are held; *held_ms says for how long. */
+int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);
 
 #endif
