@@ -36,8 +36,8 @@ struct peer_ask {
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
-    bool paused, begun; /* begun: its head has come */
-    bool has_login;     /* the other node asks a registry first whether it is good */
+    bool paused, begun;       /* begun: its head has come */
+    bool has_login;           /* the other node asks a registry first whether it is good */
     int64_t at;               /* the next byte of the blob */
     int64_t moved;            /* bytes since the last tick */
     int64_t due_ms;           /* of the tick; monotonic */
