@@ -18,8 +18,8 @@ static bool has_piece(const struct blob_fetch *b, const struct fetch_want *want)
     int64_t from = p->first >= 0 ? p->first : MAX(size - p->last, (int64_t)0);
     int64_t to = p->first >= 0 ? MIN(p->last + 1, size) : size;
 
-    if (want->hops == 0 && size <= INGEST_HELD_MAX && ingest_is_unvouched(b->ingest))
-        return false;
+    if (want->hops == 0 && ingest_is_unvouched(b->ingest))
+        return false; /* it is held back */
     return size > 0 && from < to && (!ingest_gap(b->ingest, from, &first, &end) || first >= to);
 }
 
