@@ -36,8 +36,9 @@ struct peer_ask {
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
-    bool paused;
-    bool hurry;
+    bool paused, hurry;
+    bool begun;               /* its head has come */
+    bool has_login;           /* the other node asks a registry first whether it is good */
     int64_t at;               /* the next byte of the blob */
     int64_t begun_ms;         /* monotonic */
     char proof[PROOF_MAX];    /* of the question */
@@ -139,19 +140,17 @@ static const char *refusal_of(const char *peer)
 
 static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
-    bool denied = r->status == 401 || r->status == 403;
+    bool denied = r->status == 401 || r->status == 403, cancelled = err && err->code == ERR_CANCELLED;
 
-    if (err && err->code == ERR_CANCELLED)
+    if (cancelled && (r->status == 200 || r->status == 206 || r->status == 0))
         return;
-    if (err)
+    if (err && !cancelled)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
     else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
     else if (denied && refusal_of(r->peer))
         peer_note_refusal(a->peer, refusal_of(r->peer));
-    else if (r->status >= 500)
-        peer_note_failure(a->peer, "it failed");
-    else if (!denied) /* else its registry's answer to this client */
+    else if (!denied && r->status < 500) /* else its registry's answer, which says nothing of the node */
         peer_note_answer(a->peer, a->begun_ms);
 }
 
@@ -198,7 +197,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->life = NULL;
     if (err || r->status != 200 || !a->transfer)
         return; /* the tick counts on */
-    bool waits = strstr(r->peer, "life=waits") != NULL;
+    bool waits = strstr(r->peer, "life=waits") || (a->has_login && !a->begun);
     a->here = waits ? 0 : a->here + 1;
     if (a->here >= 2) {
         ask_give_up(a, "it does not send what it has");
@@ -259,6 +258,7 @@ static bool ask_take_head(void *arg, const struct transfer_response *r)
 {
     struct peer_ask *a = arg;
 
+    a->begun = true;
     a->moved = ASK_PROGRESS;
     if (r->range_first >= 0)
         a->at = r->range_first;
@@ -296,6 +296,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_data = q->on_data;
     a->on_done = q->on_done;
     a->arg = q->arg;
+    a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
     a->begun_ms = clock_mono_ms();

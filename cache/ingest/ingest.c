@@ -213,7 +213,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     pthread_mutex_unlock(&i->lock);
     if (!fits)
         return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, and has sent more", (long long)size);
-    snprintf(i->validator, sizeof(i->validator), "%s", validator);
+    if (validator)
+        snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size < 0)
         ingest_ask_ahead(i);
     if (i->size >= 0 && ingest_prefix(i) == i->size) /* an empty one, or its size became known after its bytes */

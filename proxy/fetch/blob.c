@@ -114,7 +114,8 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         b->unvouched = !vouched;
         b->opened = s->choice.from;
     }
-    if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
+    const char *etag = !vouched ? NULL : strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag;
+    if (!ingest_describe(b->ingest, size, etag, &s->err))
         return false;
     blob_need_room(f);
     if (ingest_is_ahead(b->ingest)) {

@@ -185,6 +185,9 @@ bool blob_striped_note_hops(struct fetch *f, const struct fetch_want *want);
 void blob_striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c);
 /* nodes.c: the same, and the plan goes on. */
 void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
+/* A client joins what has come from the registry alone, for other nodes: if the rest may be from them, it gets nothing
+ * before all is verified, rather than a beginning. */
+void blob_striped_expect(struct fetch *f);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */

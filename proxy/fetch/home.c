@@ -113,6 +113,13 @@ static bool home_take_data(void *arg, const void *data, size_t len)
     return h->refused <= REFUSAL_MAX;
 }
 
+/* What a registry has answered to that node: another one would ask that registry again. */
+static bool home_is_final(const struct home_call *h, const struct transfer_response *r, const struct err *err)
+{
+    return !err && r->status >= 400 && r->status < 500 && r->peer[0] && !strstr(r->peer, "refused=") &&
+           h->choice.from == STRIPE_PEER;
+}
+
 static void home_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
@@ -127,7 +134,7 @@ static void home_take_end(void *arg, const struct transfer_response *r, const st
     }
     log_debug("%s: the node %s did not have it: status %d, %s", f->key, h->view->list[h->choice.node]->who.address,
               r->status, err ? err->msg : "");
-    h->tried = (uint8_t)MAX(h->tried, h->choice.place + 1);
+    h->tried = home_is_final(h, r, err) ? UINT8_MAX : (uint8_t)MAX(h->tried, h->choice.place + 1);
     h->lacked += h->choice.from == STRIPE_HAVE;
     h->failed += err != NULL;
     home_next(f);
@@ -207,17 +214,16 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
     return true;
 }
 
-bool fetch_leave_home(struct fetch *f)
+bool fetch_leave_home(struct fetch *f, int hops)
 {
     struct home_call *h = f->home;
 
     ON_LOOP(f->fetcher->loop);
-    if (!h || !h->ask)
+    f->want.hops = MAX(f->want.hops, hops);
+    if (!h || !h->ask || h->choice.from != STRIPE_PEER || h->choice.hops > hops)
         return false;
     ask_cancel(h->ask);
     h->ask = NULL;
-    h->tried = UINT8_MAX;
-    h->lacked = HOME_LACKED_MAX;
     home_next(f);
     return true;
 }

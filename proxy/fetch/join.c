@@ -137,6 +137,8 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         const struct fetch_want asked = {.hops = w->want.hops, .size = w->want.size, .piece = w->want.piece};
+        if (w->want.hops == 0)
+            blob_striped_expect(f);
         fetch_answer_one(w, &r, b->ingest); /* it may be freed at once */
         blob_striped_note_asked(f, &asked);
     } else {

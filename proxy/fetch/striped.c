@@ -349,6 +349,17 @@ bool blob_striped_note_hops(struct fetch *f, const struct fetch_want *want)
     return turned;
 }
 
+void blob_striped_expect(struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+    int64_t first, end;
+
+    ON_LOOP(f->fetcher->loop);
+    if (blob_striped_is_on(f) && blob_is_whole(f) && ingest_gap(b->ingest, 0, &first, &end) &&
+        !source_on_way(b, first))
+        ingest_note_unvouched(b->ingest);
+}
+
 /* ---- the bucket ---- */
 
 void blob_striped_offer(struct fetch *f)
