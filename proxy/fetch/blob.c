@@ -104,7 +104,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
     if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
         ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
     b->proved = true;
-    if (!vouched || (blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to)) /* the rest may not be */
+    if (!vouched || (r->status == 206 && blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to))
         ingest_note_unvouched(b->ingest);
     if (s->peer)
         blob_striped_note_giver(b, s->peer);
