@@ -6,8 +6,8 @@
 #include "base/secret.h"
 #include "base/url.h"
 
-#include <ctype.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,22 +120,32 @@ static void ask_free(struct peer_ask *a)
     free(a);
 }
 
-static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+static const char *refusal_of(const char *peer)
 {
+    if (strstr(peer, "refused=clock"))
+        return "its clock and ours are more than a minute apart";
+    if (strstr(peer, "refused=version"))
+        return "it cannot read our questions: it is of another version";
+    if (strstr(peer, "refused="))
+        return "it does not take this node for one of the cluster (cluster.secret_file, tls)";
+    return NULL;
+}
+
+static void ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+{
+    bool denied = r->status == 401 || r->status == 403;
+
     if (err && err->code == ERR_CANCELLED)
         return;
-    else if (err)
+    if (err)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
-    else if (r->status == 401 || r->status == 403) {
-        if (strstr(r->peer, "refused=clock"))
-            peer_note_refusal(a->peer, "its clock and ours are more than a minute apart");
-        else if (strstr(r->peer, "refused="))
-            peer_note_refusal(a->peer, "it does not take this node for one of the cluster (cluster.secret_file, tls)");
-    } else if (!r->peer[0])
+    else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
+    else if (denied && refusal_of(r->peer))
+        peer_note_refusal(a->peer, refusal_of(r->peer));
     else if (r->status >= 500)
         peer_note_failure(a->peer, "it failed");
-    else
+    else if (!denied) /* else its registry's answer to this client */
         peer_note_answer(a->peer);
 }
 
@@ -146,7 +156,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
     void *done_arg = a->arg;
 
     a->transfer = NULL;
-    note_outcome(a, r, err);
+    ask_note_outcome(a, r, err);
     ask_free(a);
     done(done_arg, r, err);
 }
@@ -327,23 +337,31 @@ struct peer *ask_peer(const struct peer_ask *a)
 
 /* ---- the other side ---- */
 
+/* Digits alone, `max` at most; anything else is 0. */
+static int64_t ask_number(const char *text, int64_t max)
+{
+    bool digits = *text && !text[strspn(text, "0123456789")];
+
+    return digits ? MIN((int64_t)strtoll(text, NULL, 10), max) : 0;
+}
+
 static bool take_word(const char *word, size_t len, struct ask_head *out)
 {
-    char text[PEER_NAME_MAX + 5];
+    char text[PEER_NAME_MAX + 6];
 
     if (len >= sizeof(text))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)len, word);
     if (strncmp(text, "v=", 2) == 0)
-        out->version = atoi(text + 2);
+        out->version = (int)ask_number(text + 2, INT_MAX);
     else if (strncmp(text, "hops=", 5) == 0)
-        out->hops = atoi(text + 5);
+        out->hops = (int)ask_number(text + 5, INT_MAX);
     else if (strncmp(text, "from=", 5) == 0)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
     else if (strncmp(text, "size=", 5) == 0)
-        out->size = MAX(strtoll(text + 5, NULL, 10), 0LL);
+        out->size = ask_number(text + 5, INT64_MAX);
     else if (strncmp(text, "not=", 4) == 0)
-        snprintf(out->failed, sizeof(out->failed), "%s", text + 4);
+        snprintf(out->failed, sizeof(out->failed), "%.*s", (int)PEER_NAME_MAX, text + 4);
     else if (strcmp(text, "have") == 0)
         out->have = true;
     else if (strcmp(text, "named") == 0)

@@ -97,7 +97,7 @@ void proof_make(const struct proofs *p, const struct proof_of *of, char out[PROO
 /* ---- checking ---- */
 
 /* The place of a nonce, or a free one; NULL: there is none. */
-static unsigned char *find_place(struct proof_seen *s, const unsigned char nonce[NONCE_LEN])
+static unsigned char *proof_find_place(struct proof_seen *s, const unsigned char nonce[NONCE_LEN])
 {
     static const unsigned char none[NONCE_LEN];
     uint64_t h;
@@ -126,7 +126,7 @@ static bool proof_use(struct proofs *p, const unsigned char nonce[NONCE_LEN], st
         memset(old, 0, sizeof(*old));
         old->begun_ms = now;
     }
-    unsigned char *place = find_place(p->seen[0], nonce), *before = find_place(p->seen[1], nonce);
+    unsigned char *place = proof_find_place(p->seen[0], nonce), *before = proof_find_place(p->seen[1], nonce);
     if ((place && memcmp(place, nonce, NONCE_LEN) == 0) || (before && memcmp(before, nonce, NONCE_LEN) == 0)) {
         ok = err_set(err, ERR_DENIED, PROOF_HEADER " was used before");
     } else if (!place || p->seen[0]->count >= PROOF_SEEN / 4 * 3 || memcmp(nonce, none, NONCE_LEN) == 0) {

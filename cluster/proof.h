@@ -37,8 +37,8 @@ struct proofs *proofs_new(const char *secret);
 void proofs_free(struct proofs *p); /* may be NULL */
 /* Writes the header's value. */
 void proof_make(const struct proofs *p, const struct proof_of *of, char out[PROOF_MAX]);
-/* `value` may be NULL: there is none. Errors: ERR_DENIED; ERR_BUSY, too many came; by `*skew_ms` how far the other clock is off, if that is why
- * (0: it is not). */
+/* `value` may be NULL: there is none. Errors: ERR_DENIED, and by `*skew_ms` how far the other clock is off, if that is
+ * why (0: it is not); ERR_BUSY, too many came. */
 bool proof_check(struct proofs *p, const struct proof_of *of, const char *value, int64_t *skew_ms, struct err *err);
 
 #endif
