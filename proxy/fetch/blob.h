@@ -173,8 +173,14 @@ bool blob_striped_is_on(const struct fetch *f);
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end);
 /* Does one thing of what is to be done. False: there is nothing, now. */
 bool blob_striped_step(struct fetch *f);
-/* Another node asks for this. */
-void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
+/* What another node asks for: a waiter's want is not there any more when it was answered. */
+struct blob_question {
+    int hops;
+    int64_t size;
+    struct fetch_piece piece;
+};
+struct blob_question blob_question_of(const struct fetch_want *want);
+void blob_striped_note_asked(struct fetch *f, struct blob_question asked);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */

@@ -131,16 +131,16 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     }
     if (b->unasked && b->ingest && b->source_count == 0 && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
         return;
+    struct blob_question asked = blob_question_of(&w->want);
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
     if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
-        blob_striped_note_asked(f, &w->want);
     } else {
         fetch_wait(f, w);
-        blob_striped_note_asked(f, &w->want);
     }
+    blob_striped_note_asked(f, asked);
 }
 
 /* ---- leaving ---- */

@@ -187,7 +187,7 @@ static void striped_log(const struct fetch *f, int64_t first, int64_t end, const
               c->hops);
 }
 
-static bool striped_note_hops(struct fetch *f, const struct fetch_want *want);
+static bool striped_note_hops(struct fetch *f, struct blob_question asked);
 
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 {
@@ -196,7 +196,7 @@ void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 
     ON_LOOP(f->fetcher->loop);
     striped_map(f);
-    striped_note_hops(f, &f->want);
+    striped_note_hops(f, blob_question_of(&f->want));
     size_t stripe = stripes_at(&b->map, first);
     struct stripe_choice c = striped_choose(f, stripe);
     stripes_range(&b->map, stripe, &from, &to);
@@ -336,33 +336,38 @@ static bool striped_turn(struct blob_fetch *b, size_t stripe, int hops)
     return any;
 }
 
+struct blob_question blob_question_of(const struct fetch_want *want)
+{
+    return (struct blob_question){.hops = want->hops, .size = want->size, .piece = want->piece};
+}
+
 /* True: an exchange was given up for it. */
-static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
+static bool striped_note_hops(struct fetch *f, struct blob_question asked)
 {
     struct blob_fetch *b = blob_of(f);
     bool turned = false;
 
     ON_LOOP(f->fetcher->loop);
-    if (want->hops == 0 || !b->view || !b->ingest)
+    if (asked.hops == 0 || !b->view || !b->ingest)
         return false;
-    f->want.size = f->want.size > 0 ? f->want.size : want->size;
+    f->want.size = f->want.size > 0 ? f->want.size : asked.size;
     striped_map(f);
-    int64_t last = MIN(want->piece.last, INGEST_SIZE_MAX);
-    for (size_t k = stripes_at(&b->map, MAX(want->piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
-        if (b->hops[k] >= want->hops)
+    int64_t last = MIN(asked.piece.last, INGEST_SIZE_MAX);
+    for (size_t k = stripes_at(&b->map, MAX(asked.piece.first, 0)); k <= stripes_at(&b->map, last); k++) {
+        if (b->hops[k] >= asked.hops)
             continue;
-        log_debug("a blob of %s: another node asks for stripe %zu, hops %d", f->want.name, k, want->hops);
-        b->hops[k] = (uint8_t)want->hops;
-        turned = striped_turn(b, k, want->hops) || turned;
+        log_debug("a blob of %s: another node asks for stripe %zu, hops %d", f->want.name, k, asked.hops);
+        b->hops[k] = (uint8_t)asked.hops;
+        turned = striped_turn(b, k, asked.hops) || turned;
     }
     return turned;
 }
 
-void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want)
+void blob_striped_note_asked(struct fetch *f, struct blob_question asked)
 {
     const struct blob_fetch *b = blob_of(f);
 
-    if (!striped_note_hops(f, want) || b->resting || b->paused || f->fetcher->stopping)
+    if (!striped_note_hops(f, asked) || b->resting || b->paused || f->fetcher->stopping)
         return;
     if (b->waiters_follow)
         blob_sources_plan(f);
