@@ -18,7 +18,7 @@ static int64_t status_number(const json_t *j, const char *section, const char *k
     return json_integer_value(json_object_get(section ? json_object_get(j, section) : j, key));
 }
 
-/* One line for each identity, if there are several. */
+/* One line for each identity, if there are several, or if another node knows of its limit. */
 static void print_limits(const json_t *list)
 {
     size_t i;
@@ -26,7 +26,8 @@ static void print_limits(const json_t *list)
 
     json_array_foreach(list, i, l) {
         _cleanup_buf_ struct buf line = {0};
-        if (json_array_size(list) < 2)
+        const char *node = cli_text(l, "node");
+        if (json_array_size(list) < 2 && !*node)
             return;
         buf_addf(&line, "  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
                  cli_text(l, "identity"));
@@ -39,6 +40,8 @@ static void print_limits(const json_t *list)
             buf_addf(&line, ", held for %lld s", (long long)status_number(l, NULL, "held_seconds"));
         if (*cli_text(l, "source"))
             buf_addf(&line, " (counted as %s)", cli_text(l, "source"));
+        if (*node)
+            buf_addf(&line, ", as %s knows", node);
         cli_say(stdout, "%s", line.data);
     }
 }

@@ -36,8 +36,12 @@ struct peer_ask {
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
-    bool paused;
+    bool paused, hurry;
+    bool begun;               /* its head has come */
+    bool has_login;           /* the other node asks a registry first whether it is good */
     int64_t at;               /* the next byte of the blob */
+    int64_t begun_ms;         /* monotonic */
+    char proof[PROOF_MAX];    /* of the question */
     int64_t moved;            /* bytes since the last tick */
     int64_t due_ms;           /* of the tick; monotonic */
     int ticks;                /* of silence, after which it is given up */
@@ -63,7 +67,7 @@ static void clear_headers(struct ask_headers *h)
 }
 
 /* The proof comes last: it vouches for the others. */
-static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proof_of *of)
+static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proof_of *of, char *kept)
 {
     char proof[PROOF_MAX];
 
@@ -71,6 +75,8 @@ static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proo
     if (!cluster_proofs(c))
         return;
     proof_make(cluster_proofs(c), of, proof);
+    if (kept)
+        snprintf(kept, PROOF_MAX, "%s", proof);
     add_header(h, xasprintf(PROOF_HEADER ": %s", proof));
 }
 
@@ -93,7 +99,8 @@ static struct transfer *ask_send(struct peer_ask *a, struct transfer_request *re
         add_header(&h, xasprintf("Accept: %s", accept));
     ask_sign(a->cluster, &h,
              &(struct proof_of){req->method, target, a->peer->who.address, peer, range,
-                                req->authorization ? req->authorization : ""});
+                                req->authorization ? req->authorization : ""},
+             req->on_head ? a->proof : NULL);
     _cleanup_free_ char *url = ask_url(a->cluster, a->peer, target);
     req->url = url;
     req->headers = h.list;
@@ -131,22 +138,20 @@ static const char *refusal_of(const char *peer)
     return NULL;
 }
 
-static void ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
-    bool denied = r->status == 401 || r->status == 403;
+    bool denied = r->status == 401 || r->status == 403, cancelled = err && err->code == ERR_CANCELLED;
 
-    if (err && err->code == ERR_CANCELLED)
+    if (cancelled && (r->status == 200 || r->status == 206 || r->status == 0))
         return;
-    if (err)
+    if (err && !cancelled)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
     else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
     else if (denied && refusal_of(r->peer))
         peer_note_refusal(a->peer, refusal_of(r->peer));
-    else if (r->status >= 500)
-        peer_note_failure(a->peer, "it failed");
-    else if (!denied) /* else its registry's answer to this client */
-        peer_note_answer(a->peer);
+    else if (!denied && r->status < 500) /* else its registry's answer, which says nothing of the node */
+        peer_note_answer(a->peer, a->begun_ms);
 }
 
 static void ask_take_end(void *arg, const struct transfer_response *r, const struct err *err)
@@ -156,7 +161,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
     void *done_arg = a->arg;
 
     a->transfer = NULL;
-    ask_note_outcome(a, r, err);
+    ask_ask_note_outcome(a, r, err);
     ask_free(a);
     done(done_arg, r, err);
 }
@@ -192,7 +197,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->life = NULL;
     if (err || r->status != 200 || !a->transfer)
         return; /* the tick counts on */
-    bool waits = strstr(r->peer, "life=waits") != NULL;
+    bool waits = strstr(r->peer, "life=waits") || (a->has_login && !a->begun);
     a->here = waits ? 0 : a->here + 1;
     if (a->here >= 2) {
         ask_give_up(a, "it does not send what it has");
@@ -201,10 +206,10 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     const char *got = strstr(r->peer, "got=");
     int64_t there = got ? strtoll(got + 4, NULL, 10) : 0;
     a->waited_ms += a->silent_ticks * ASK_TICK_MS;
-    a->excused_ms = there > a->there ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
+    a->excused_ms = there >= a->there + ASK_PROGRESS ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
     a->there = MAX(a->there, there);
     a->silent_ticks = 0;
-    if (a->excused_ms >= ASK_EXCUSED_MS || a->waited_ms >= ASK_WAITED_MS)
+    if (a->excused_ms >= (a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
 }
 
@@ -253,6 +258,7 @@ static bool ask_take_head(void *arg, const struct transfer_response *r)
 {
     struct peer_ask *a = arg;
 
+    a->begun = true;
     a->moved = ASK_PROGRESS;
     if (r->range_first >= 0)
         a->at = r->range_first;
@@ -290,7 +296,10 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_data = q->on_data;
     a->on_done = q->on_done;
     a->arg = q->arg;
+    a->has_login = authorization != NULL;
+    a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
+    a->begun_ms = clock_mono_ms();
     a->at = MAX(q->range_first, (int64_t)0);
     if (q->digest)
         a->digest = *q->digest;
@@ -328,6 +337,23 @@ void ask_cancel(struct peer_ask *a)
 {
     ON_LOOP(a->loop);
     ask_free(a);
+}
+
+char *ask_says(const char *digest, int64_t age_s)
+{
+    return xasprintf("%s %lld", digest, (long long)age_s);
+}
+
+bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r)
+{
+    char digest[DIGEST_TEXT_MAX] = "";
+
+    if (!cluster_proofs(a->cluster) || cluster_is_encrypted(a->cluster))
+        return true;
+    if (r->digest.alg != DIGEST_NONE)
+        digest_format(&r->digest, digest);
+    _cleanup_free_ char *says = ask_says(digest, r->age);
+    return proof_is_answer(cluster_proofs(a->cluster), a->proof, says, r->proof);
 }
 
 struct peer *ask_peer(const struct peer_ask *a)

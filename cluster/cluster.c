@@ -8,6 +8,7 @@
 
 struct cluster {
     const struct config_cluster *config;
+    struct ledger *ledger;
     struct member self;
     struct trust trust; /* its texts are the configuration's */
     struct peers *peers;
@@ -31,12 +32,13 @@ static bool read_secret(struct cluster *c, struct err *err)
     return true;
 }
 
-struct cluster *cluster_new(const struct config_cluster *config, struct err *err)
+struct cluster *cluster_new(const struct config_cluster *config, struct ledger *ledger, struct err *err)
 {
     struct cluster *c = xcalloc(1, sizeof(*c));
 
     c->config = config;
     c->takers = takers_new();
+    c->ledger = ledger;
     c->trust = (struct trust){
         .ca = config->tls.client_ca, .ca_only = true, .client_cert = config->tls.cert, .client_key = config->tls.key};
     snprintf(c->self.address, sizeof(c->self.address), "%s", config->advertise ? config->advertise : "");
@@ -53,7 +55,7 @@ struct cluster *cluster_new(const struct config_cluster *config, struct err *err
 
 bool cluster_start(struct cluster *c, struct cred_workers *workers, const struct bucket_files *files, struct err *err)
 {
-    if (c->config->advertise && !(c->members = members_start(c->config, &c->self, c->peers, err)))
+    if (c->config->advertise && !(c->members = members_start(c->config, &c->self, c->peers, c->ledger, err)))
         return err_wrap(err, "cluster.peers");
     if (c->config->shared.s3 && !(c->bucket = bucket_start(&c->config->shared, workers, files, err)))
         return err_wrap(err, "cluster.shared");

@@ -11,8 +11,9 @@
 
 struct cluster;
 
-/* Reads the secret; nothing is asked yet. `config` outlives it. Errors: ERR_IO, ERR_INVALID. */
-struct cluster *cluster_new(const struct config_cluster *config, struct err *err);
+/* Reads the secret; nothing is asked yet. `config` outlives it, and `ledger`, by which limits of registries are shared
+ * over etcd (NULL: they are not). Errors: ERR_IO, ERR_INVALID. */
+struct cluster *cluster_new(const struct config_cluster *config, struct ledger *ledger, struct err *err);
 /* The members and the bucket begin. Errors: ERR_IO. */
 bool cluster_start(struct cluster *c, struct cred_workers *workers, const struct bucket_files *files, struct err *err);
 /* This node leaves; what is written behind ends. */

@@ -53,12 +53,12 @@ static void members_end(struct members *m)
 }
 
 struct members *members_start(const struct config_cluster *c, const struct member *self, struct peers *peers,
-                              struct err *err)
+                              struct ledger *ledger, struct err *err)
 {
     struct members *m = xcalloc(1, sizeof(*m));
 
     m->self = *self;
-    m->place = (struct members_place){.config = c, .self = &m->self, .peers = peers};
+    m->place = (struct members_place){.config = c, .self = &m->self, .peers = peers, .ledger = ledger};
     if (!members_begin(m, err)) {
         err_wrap(err, "joining the cluster");
         members_end(m);

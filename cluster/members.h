@@ -8,13 +8,15 @@
 
 #include "cluster/peers.h"
 #include "config/config.h"
+#include "upstream/ledger.h"
 
 struct members;
 
-/* Begins to look, and to say that `self` is there; by cluster.etcd or cluster.dns. Everything is borrowed. The caller's
- * thread does not wait for an answer. Errors: ERR_IO; files that cannot be read. */
+/* Begins to look, and to say that `self` is there; by cluster.etcd or cluster.dns. Everything is borrowed. With etcd,
+ * nodes share what they know of registries' limits by `ledger` (budgets.h); NULL: they do not. The caller's thread does
+ * not wait for an answer. Errors: ERR_IO; files that cannot be read. */
 struct members *members_start(const struct config_cluster *c, const struct member *self, struct peers *peers,
-                              struct err *err);
+                              struct ledger *ledger, struct err *err);
 /* Takes this node from the list (etcd: its lease is revoked), waiting for that for a second at most; ends the loop. */
 void members_stop(struct members *m);
 void members_free(struct members *m); /* may be NULL */

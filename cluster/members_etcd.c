@@ -1,5 +1,6 @@
 /* Members by etcd: a key of this node's under a lease (members_lease.c), and a watch over all (members_watch.c). Each
- * goes on without the other. */
+ * goes on without the other, and so do limits of registries, which are shared by the same client (budgets.h). */
+#include "cluster/budgets.h"
 #include "cluster/members_private.h"
 
 #include "base/assert.h"
@@ -10,10 +11,12 @@ struct members_etcd {
     /* set once */
     const struct members_place *place;
     struct etcd *etcd;
-    char *prefix; /* "/entrepot/nodes/" */
+    char *prefix;         /* "/entrepot/nodes/" */
+    char *budgets_prefix; /* "/entrepot/budgets/" */
     /* owned by the loop */
     struct members_lease *lease;
     struct members_watch *watch;
+    struct budgets_link *budgets; /* NULL: without a ledger */
     struct members_note note;
     bool lease_ok, watch_ok; /* ... is well, or has not failed */
     char lease_why[MEMBERS_WHY_MAX + 1], watch_why[MEMBERS_WHY_MAX + 1];
@@ -77,6 +80,7 @@ struct members_etcd *members_etcd_new(const struct members_place *p, struct err 
     m->place = p;
     m->etcd = e;
     m->prefix = xasprintf("%.*s/nodes/", (int)len, prefix);
+    m->budgets_prefix = xasprintf("%.*s/budgets/", (int)len, prefix);
     return m;
 }
 
@@ -90,6 +94,8 @@ void members_etcd_begin(void *etcd)
         return;
     m->lease = members_lease_new(m->place, m->etcd, key, etcd_take_lease_state, m);
     m->watch = members_watch_new(m->place, m->etcd, m->prefix, etcd_take_watch_state, etcd_take_missing, m);
+    if (m->place->ledger)
+        m->budgets = budgets_link_new(m->place, m->etcd, m->budgets_prefix);
 }
 
 void members_etcd_leave(struct members_etcd *m, void (*on_left)(void *arg), void *arg)
@@ -105,6 +111,8 @@ void members_etcd_end(struct members_etcd *m)
     etcd_end(m->etcd);
     members_lease_free(m->lease);
     members_watch_free(m->watch);
+    budgets_link_free(m->budgets);
+    m->budgets = NULL;
     m->lease = NULL;
     m->watch = NULL;
 }
@@ -115,5 +123,6 @@ void members_etcd_free(struct members_etcd *m)
         return;
     etcd_free(m->etcd);
     free(m->prefix);
+    free(m->budgets_prefix);
     free(m);
 }

@@ -2,7 +2,7 @@
  *
  *     members_note.c (what is told), members_node.c (what nodes write into etcd)
  *         ◀ members_lease.c (that this node is there), members_watch.c (which others are)
- *             ◀ members_etcd.c (both), members_dns.c ◀ members.c (start and stop)
+ *             ◀ members_etcd.c (both, and budgets.h), members_dns.c ◀ members.c (start and stop)
  *
  * Everything runs on the loop "cluster", but for the start and the end, and DNS's look-ups.
  */
@@ -28,6 +28,7 @@ struct members_place {
     const struct config_cluster *config;
     const struct member *self;
     struct peers *peers;
+    struct ledger *ledger; /* NULL: none */
     struct loop *loop;
     struct transfer_engine *engine;
 };

@@ -39,7 +39,8 @@ struct wish {
     char *says;
 };
 
-static int list_wishes(const struct config *c, struct wish wishes[LISTENERS_MAX])
+/* `cluster` is that of the start: another one needs a restart. */
+static int list_wishes(const struct config *c, const struct config_cluster *cluster, struct wish wishes[LISTENERS_MAX])
 {
     int n = 0;
 
@@ -54,8 +55,8 @@ static int list_wishes(const struct config *c, struct wish wishes[LISTENERS_MAX]
     if (c->intercept.address)
         wishes[n++] =
             (struct wish){PLACE_FORWARD, c->intercept.address, -1, xasprintf("forward\n%s", c->intercept.address)};
-    if (c->cluster.advertise)
-        wishes[n++] = (struct wish){PLACE_CLUSTER, c->cluster.listen, -1, xasprintf("cluster\n%s", c->cluster.listen)};
+    if (cluster->advertise)
+        wishes[n++] = (struct wish){PLACE_CLUSTER, cluster->listen, -1, xasprintf("cluster\n%s", cluster->listen)};
     if (c->metrics_address)
         wishes[n++] =
             (struct wish){PLACE_METRICS, c->metrics_address, -1, xasprintf("metrics\n%s", c->metrics_address)};
@@ -195,7 +196,7 @@ static bool start_places(struct proxy *p, struct err *err)
 {
     struct wish wishes[LISTENERS_MAX];
     struct kept kept = {0};
-    int inherited = keep_read(&kept, take_inherited, p), count = list_wishes(p->config, wishes);
+    int inherited = keep_read(&kept, take_inherited, p), count = list_wishes(p->config, &p->config->cluster, wishes);
     bool ok = true;
 
     close_unwanted(&kept, wishes, count);
@@ -310,7 +311,7 @@ static bool listen_differs(struct proxy *p, const struct wish *wishes, int count
 bool listeners_prepare(struct proxy *p, const struct config *c, struct listeners_change *change, struct err *err)
 {
     struct wish wishes[LISTENERS_MAX];
-    int count = list_wishes(c, wishes);
+    int count = list_wishes(c, &p->config->cluster, wishes);
     bool ok = true, handed_over = false;
 
     memset(change, 0, sizeof(*change));

@@ -82,6 +82,7 @@ struct proxy {
     struct pool *admin_pool; /* for the admin API */
     struct pool *long_pool;  /* for what takes long there */
     struct cred_workers *cred_workers;
+    struct ledger *ledger; /* NULL: none */
     struct sites *sites;
     struct metrics_gone *gone;
     struct grants *grants;

@@ -152,7 +152,8 @@ static bool start_upstreams(struct server *s, struct err *err UNUSED)
 
     p->grants = grants_new(p->config->grant_ttl_ms);
     p->login = login_new(p->config->login_for, LOGIN_LIFE_S * 1000, p->config->cache_path);
-    p->sites = sites_new(p->config, p->cred_workers, p->cache);
+    p->ledger = p->config->cluster.etcd[0] ? ledger_new() : NULL;
+    p->sites = sites_new(p->config, p->cred_workers, p->cache, p->ledger);
     p->gone = metrics_gone_new();
     sites_on_leave(p->sites, metrics_take_over, p);
     return true;
@@ -162,6 +163,7 @@ static void free_upstreams(struct server *s)
 {
     limits_free(&s->proxy);
     sites_free(s->proxy.sites);
+    ledger_free(s->proxy.ledger);
     metrics_gone_free(s->proxy.gone);
     grants_free(s->proxy.grants);
     login_free(s->proxy.login);
@@ -187,7 +189,7 @@ static bool start_cluster(struct server *s, struct err *err)
     if (!c->advertise && !c->shared.s3)
         return true;
     p->bucket_files = (struct bucket_files){open_for_bucket, p->cache};
-    p->cluster = cluster_new(c, err);
+    p->cluster = cluster_new(c, p->ledger, err);
     if (!p->cluster || !cluster_start(p->cluster, p->cred_workers, &p->bucket_files, err))
         return false;
     p->peers = c->advertise ? cluster_peers(p->cluster) : NULL;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 enum {
-    WINDOW_S = 21600, /* Docker Hub's, where a registry names none */
     HOLD_MANIFESTS_MS = 30000,
     HOLD_MANIFESTS_MAX_MS = 900000,
     HOLD_BLOBS_MS = 2000,
@@ -132,15 +131,33 @@ int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum 
     return MAX(left, (int64_t)0);
 }
 
-/* What has grown back since is added. */
+static struct ledger_value budget_value(const struct budget *b)
+{
+    return (struct ledger_value){
+        .at_ms = b->received_ms, .limit = b->limit, .remaining = b->remaining, .window_s = b->window_s};
+}
+
 static int64_t estimate(const struct budget *b)
 {
-    if (b->remaining < 0 || b->limit < 0)
-        return b->remaining;
-    int64_t window_ms = (b->window_s > 0 ? b->window_s : WINDOW_S) * 1000,
-            passed = MIN(clock_mono_ms() - b->received_ms, window_ms);
-    double back = (double)b->limit * (double)passed / (double)window_ms;
-    return MIN(b->remaining + (int64_t)back, MAX(b->limit, b->remaining));
+    const struct ledger_value v = budget_value(b);
+
+    return ledger_left(&v, clock_mono_ms());
+}
+
+bool budget_get(struct budgets *all, int endpoint, const char *who, enum budget_kind kind, struct budget_state *out)
+{
+    int64_t now = clock_mono_ms();
+
+    *out = (struct budget_state){.left = {.limit = -1, .remaining = -1, .window_s = -1}};
+    pthread_mutex_lock(&all->lock);
+    const struct budget *b = budget_find(all, endpoint, who);
+    if (b) {
+        out->left = budget_value(b);
+        out->held_ms = MAX(b->holds[kind].until_ms - now, (int64_t)0);
+        memcpy(out->source, b->source, sizeof(out->source));
+    }
+    pthread_mutex_unlock(&all->lock);
+    return b != NULL;
 }
 
 int64_t budget_left(struct budgets *all, int endpoint, const char *who)
@@ -164,7 +181,8 @@ void budgets_each(struct budgets *all, void (*fn)(void *arg, const struct budget
         struct budget_info *info = &copies[count];
         if (!b->there)
             continue;
-        *info = (struct budget_info){b->endpoint, "", "", b->limit, estimate(b), b->window_s, 0, 0};
+        *info = (struct budget_info){
+            .endpoint = b->endpoint, .limit = b->limit, .remaining = estimate(b), .window_s = b->window_s};
         memcpy(info->who, b->who, sizeof(info->who));
         memcpy(info->source, b->source, sizeof(info->source));
         info->held_ms = MAX(b->holds[BUDGET_MANIFESTS].until_ms - now, (int64_t)0);

@@ -13,6 +13,7 @@
 #ifndef ENTREPOT_UPSTREAM_BUDGET_H
 #define ENTREPOT_UPSTREAM_BUDGET_H
 
+#include "upstream/ledger.h"
 #include "upstream/transfer.h"
 
 enum budget_kind { BUDGET_MANIFESTS, BUDGET_BLOBS, BUDGET_KINDS };
@@ -32,6 +33,14 @@ int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum 
 /* The estimated number of requests left; -1: unknown. */
 int64_t budget_left(struct budgets *all, int endpoint, const char *who);
 
+struct budget_state {
+    struct ledger_value left; /* as it was received; -1 unknown */
+    int64_t held_ms;
+    char source[64]; /* "" unknown */
+};
+/* What is known of `who`, and how long requests of this kind are held; false: nothing, and `out` says so. */
+bool budget_get(struct budgets *all, int endpoint, const char *who, enum budget_kind kind, struct budget_state *out);
+
 struct budget_info {
     int endpoint;
     char who[BUDGET_WHO_MAX + 1];
@@ -39,6 +48,7 @@ struct budget_info {
     int64_t limit, remaining, window_s; /* -1 unknown */
     int64_t held_ms;                    /* of manifests */
     int64_t held_since_ms;              /* monotonic: of the first refusal in a row; 0: none */
+    char node[LEDGER_NODE_MAX + 1];     /* the node of the cluster that knows it (share.c); "" this one */
 };
 void budgets_each(struct budgets *all, void (*fn)(void *arg, const struct budget_info *info), void *arg);
 

@@ -29,6 +29,8 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
         return;
     if (code > 0)
         budget_note(c->u->budgets, c->endpoint, call_asker(c, own), c->kind, r);
+    if (code > 0 && call_is_own(c) && !c->direct)
+        share_note(c->u, c->endpoint, call_asker(c, own), c->sent && !c->anonymous, c->kind, r);
     atomic_fetch_add_explicit(&c->u->codes[c->method][code], 1, memory_order_relaxed);
     atomic_store(&c->u->up, code > 0 && code < 500);
     if (r->ratelimit_remaining >= 0)

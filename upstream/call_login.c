@@ -335,6 +335,8 @@ static enum call_step check_identity(struct upstream_call *c, const struct cred_
         return fail_login(c, &refused);
     }
     c->identity = id->username || id->bearer || id->secret ? number : 0;
+    if (is_trusted(c))
+        share_know_account(c->u, c->own, id->is_identity_token ? NULL : id->username);
     return call_use_identity(c, id);
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
+enum { PROBE_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
@@ -70,9 +70,13 @@ struct upstream *upstream_new(const struct upstream_options *o)
     atomic_init(&u->waiting_max, o->waiting_max);
     u->slots = o->slots;
     u->budgets = budgets_new();
+    u->ledger = o->ledger;
     u->lacks = lacks_new();
     u->tokens = tokens_new(&t);
     pthread_mutex_init(&u->lock, NULL);
+    for (int i = 0; i < u->cred_count && o->credentials_count > 0; i++)
+        if (cred_options_source(&o->credentials[i]) == CRED_FROM_PASSWORD)
+            share_know_account(u, i, o->credentials[i].username);
     atomic_init(&u->up, true);
     atomic_init(&u->ratelimit_remaining, -1);
     atomic_init(&u->probe_ms, -PROBE_MS);
@@ -117,6 +121,8 @@ void upstream_free(struct upstream *u)
         free(u->named[i]);
     for (int i = 0; u->shown_to[i]; i++)
         free(u->shown_to[i]);
+    for (int i = 0; i < UPSTREAM_IDENTITIES_MAX; i++)
+        free(u->accounts[i]);
     trust_clear(&u->trust);
     free(u->name);
     pthread_mutex_destroy(&u->lock);
@@ -124,57 +130,6 @@ void upstream_free(struct upstream *u)
 }
 
 /* ---- the cache's own identities, and limits ---- */
-
-void identity_name(int n, char who[BUDGET_WHO_MAX + 1])
-{
-    if (n == 0) /* usually the only one */
-        who[0] = '\0';
-    else
-        snprintf(who, BUDGET_WHO_MAX + 1, "own %d", n);
-}
-
-/* The number of such a name; -1: a client's. */
-static int identity_number(const char *who)
-{
-    int n;
-
-    return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
-}
-
-static int identity_count(const struct upstream *u, int endpoint)
-{
-    return u->endpoints[endpoint].trusted ? u->cred_count : 1;
-}
-
-struct cred *identity_cred(struct upstream *u, int endpoint, int n)
-{
-    return u->endpoints[endpoint].trusted ? u->creds[n] : u->nobody;
-}
-
-void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number)
-{
-    atomic_store(&u->refused_number[endpoint][n], number);
-    atomic_store(&u->refused_ms[endpoint][n], clock_mono_ms() + REFUSED_MS);
-    if (number > 0) {
-        atomic_fetch_add(&u->logins_refused, 1);
-        if (!atomic_exchange(&u->login_is_refused, true))
-            atomic_store(&u->login_refused_ms, clock_mono_ms());
-    }
-}
-
-uint64_t identity_suspect(struct upstream *u, int endpoint, int n)
-{
-    return clock_mono_ms() < atomic_load(&u->refused_ms[endpoint][n]) ? atomic_load(&u->refused_number[endpoint][n])
-                                                                      : 0;
-}
-
-void identity_accepted(struct upstream *u, int endpoint, int n)
-{
-    if (atomic_load_explicit(&u->refused_ms[endpoint][n], memory_order_relaxed) != 0)
-        atomic_store(&u->refused_ms[endpoint][n], 0);
-    if (atomic_load_explicit(&u->login_is_refused, memory_order_relaxed))
-        atomic_store(&u->login_is_refused, false);
-}
 
 /* Those that could not log in are skipped while another one can. */
 static unsigned useless(struct upstream *u, int endpoint)
@@ -196,11 +151,10 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
     *held_ms = 0;
     tried |= useless(u, endpoint);
     for (int i = 0; i < identity_count(u, endpoint); i++) {
-        char who[BUDGET_WHO_MAX + 1];
+        int64_t held, left;
         if (tried >> i & 1)
             continue;
-        identity_name(i, who);
-        int64_t held = budget_held_ms(u->budgets, endpoint, who, kind), left = budget_left(u->budgets, endpoint, who);
+        share_look(u, endpoint, i, kind, &held, &left);
         if (held > 0) {
             *held_ms = *held_ms == 0 ? held : MIN(*held_ms, held);
             continue;
@@ -231,12 +185,11 @@ static bool own_is_short(struct upstream *u)
 {
     for (int i = 0; i < u->endpoint_count; i++)
         for (int k = 0; k < identity_count(u, i); k++) {
-            char who[BUDGET_WHO_MAX + 1];
+            int64_t held, left;
             if (useless(u, i) >> k & 1)
                 continue;
-            identity_name(k, who);
-            int64_t left = budget_left(u->budgets, i, who);
-            if (budget_held_ms(u->budgets, i, who, BUDGET_MANIFESTS) == 0 && (left < 0 || left >= u->rate_reserve))
+            share_look(u, i, k, BUDGET_MANIFESTS, &held, &left);
+            if (held == 0 && (left < 0 || left >= u->rate_reserve))
                 return false;
         }
     return true;
@@ -284,7 +237,7 @@ void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct
 {
     struct budget_visit v = {fn, arg};
 
-    budgets_each(u->budgets, show_budget, &v);
+    share_each(u, show_budget, &v);
 }
 
 /* ---- figures ---- */
@@ -307,7 +260,7 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
 {
     struct own_budget own = {.left = -1, .limit = -1};
 
-    budgets_each(u->budgets, look_at_own, &own);
+    share_each(u, look_at_own, &own);
     out->up = atomic_load(&u->up);
     out->ratelimit_remaining = own.left >= 0 ? own.left : atomic_load(&u->ratelimit_remaining);
     out->ratelimit_limit = own.limit;
@@ -337,7 +290,7 @@ void upstream_each_trouble(struct upstream *u, void (*fn)(void *arg, const struc
             fn(arg, &t);
     t = (struct upstream_trouble){.kind = UPSTREAM_HELD, .endpoint = "", .next_ms = limited_ms(u)};
     if (t.next_ms > 0) {
-        budgets_each(u->budgets, look_at_hold, &t);
+        share_each(u, look_at_hold, &t);
         snprintf(t.why, sizeof(t.why), "answered 429, too many requests; manifests are not requested until then");
         fn(arg, &t);
     }

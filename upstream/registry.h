@@ -22,6 +22,7 @@
 #include "config/config.h"
 #include "upstream/budget.h"
 #include "upstream/cred/cred.h"
+#include "upstream/ledger.h"
 #include "upstream/transfer.h"
 #include "upstream/trust.h"
 
@@ -48,6 +49,7 @@ struct upstream_options {
     int rate_reserve;                       /* below this many requests left, optional revalidations are postponed */
     int waiting_max;                        /* requests that wait for an answer; beyond it: ERR_BUSY. 0: any number */
     struct upstream_slots *slots;           /* borrowed; NULL: none */
+    struct ledger *ledger;                  /* borrowed; NULL: limits are not shared with other nodes */
     struct cred_workers *workers;           /* borrowed */
     const struct trust *trust;              /* NULL: as the system has it */
     const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */

@@ -67,10 +67,12 @@ struct upstream {
     int endpoint_count;
     struct tokens *tokens;
     struct budgets *budgets;
+    struct ledger *ledger; /* NULL: none */
     struct lacks *lacks;
     /* shared */
     pthread_mutex_t lock;
-    atomic_int users; /* calls and transfers that exist */
+    char *accounts[UPSTREAM_IDENTITIES_MAX]; /* names, under `lock`; NULL: none, or not known yet */
+    atomic_int users;                        /* calls and transfers that exist */
     atomic_bool is_registry;
     atomic_bool up;
     atomic_int_fast64_t ratelimit_remaining; /* the last value received, for any identity */
@@ -123,12 +125,16 @@ void endpoint_clear_failing(struct endpoint *e);
 /* Whether it is given up for a while, or has just failed, and what is known of that. False: it is used. */
 bool endpoint_trouble(struct upstream *u, int n, struct upstream_trouble *out);
 
-/* ---- registry.c: which of the cache's own identities is used ---- */
+/* ---- identity.c: the cache's own identities ---- */
 
 /* Anonymous, in place of an identity that was refused. */
 enum { IDENTITY_ANONYMOUS = UPSTREAM_IDENTITIES_MAX };
 /* An identity's name among budgets and tokens. */
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
+/* The number of such a name; -1: a client's. */
+int identity_number(const char *who);
+/* How many there are at this endpoint. */
+int identity_count(const struct upstream *u, int endpoint);
 /* The identity at this endpoint: anonymous, if that receives no logins. */
 struct cred *identity_cred(struct upstream *u, int endpoint, int n);
 /* This endpoint refused the login with this number (cred.h; 0: none): for a while it is not used there if there are
@@ -138,6 +144,21 @@ void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number);
 uint64_t identity_suspect(struct upstream *u, int endpoint, int n);
 /* Its login is good. */
 void identity_accepted(struct upstream *u, int endpoint, int n);
+
+/* ---- share.c: the limits of these identities, with what other nodes know of them ---- */
+
+/* The name of an identity's account. Names that are no account's are passed over. NULL: there is none. */
+void share_know_account(struct upstream *u, int n, const char *username);
+/* budget_note() has been called for an answer to `who`: other nodes are told. `logged_in`: it was sent with a login. */
+void share_note(struct upstream *u, int endpoint, const char *who, bool logged_in, enum budget_kind kind,
+                const struct transfer_response *r);
+/* As budget_held_ms() and budget_left(), of this node and the others. */
+void share_look(struct upstream *u, int endpoint, int n, enum budget_kind kind, int64_t *held_ms, int64_t *left);
+/* As budgets_each(), likewise. */
+void share_each(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg);
+
+/* ---- registry.c: which of them is used ---- */
+
 /* The identity with the most left at this endpoint, among those that are not held and whose bit in `tried` is not set.
  * -1: all are held; *held_ms says for how long. */
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);

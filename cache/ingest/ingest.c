@@ -213,7 +213,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     pthread_mutex_unlock(&i->lock);
     if (!fits)
         return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, and has sent more", (long long)size);
-    snprintf(i->validator, sizeof(i->validator), "%s", validator);
+    if (validator)
+        snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size < 0)
         ingest_ask_ahead(i);
     if (i->size >= 0 && ingest_prefix(i) == i->size) /* an empty one, or its size became known after its bytes */
@@ -326,6 +327,22 @@ void ingest_note_unvouched(struct ingest *i)
     pthread_mutex_lock(&i->lock);
     i->unvouched = true;
     pthread_mutex_unlock(&i->lock);
+}
+
+void ingest_note_sized(struct ingest *i)
+{
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    i->sized = true;
+    pthread_mutex_unlock(&i->lock);
+}
+
+bool ingest_is_sized(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    bool sized = i->sized;
+    pthread_mutex_unlock(&i->lock);
+    return sized;
 }
 
 void ingest_end_of_unknown(struct ingest *i)

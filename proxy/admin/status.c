@@ -19,6 +19,8 @@ static void add_limit(void *arg, const struct budget_info *b)
     json_object_set_new(j, "limit", number_or_null(b->limit));
     json_object_set_new(j, "remaining", number_or_null(b->remaining));
     json_object_set_new(j, "window_seconds", number_or_null(b->window_s));
+    if (b->node[0])
+        json_object_set_new(j, "node", visible_json(b->node));
     json_array_append_new(arg, j);
 }
 

@@ -2,9 +2,10 @@
  * node does not answer, or answers late, is asked of the next on the way (stripes.h), and at its end of the registry:
  * the fetch does not notice. A digest is checked as ever; a tag is what its home says it is, for as long as that has
  * known it (Age). */
-#include "proxy/fetch/manifest.h"
+#include "proxy/fetch/private.h"
 #include "proxy/fetch/stripes.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -97,7 +98,7 @@ static bool home_take_head(void *arg, const struct transfer_response *r)
     struct fetch *f = arg;
     struct home_call *h = f->home;
 
-    h->taken = home_is_good(f, r);
+    h->taken = home_is_good(f, r) && (!home_is_by_tag(h) || ask_is_vouched(h->ask, r));
     return !h->taken || !h->on_head || h->on_head(f, r);
 }
 
@@ -110,6 +111,13 @@ static bool home_take_data(void *arg, const void *data, size_t len)
         return !h->on_data || h->on_data(f, data, len);
     h->refused += len;
     return h->refused <= REFUSAL_MAX;
+}
+
+/* What a registry has answered to that node: another one would ask that registry again. */
+static bool home_is_final(const struct home_call *h, const struct transfer_response *r, const struct err *err)
+{
+    return !err && r->status >= 400 && r->status < 500 && r->peer[0] && !strstr(r->peer, "refused=") &&
+           h->choice.from == STRIPE_PEER;
 }
 
 static void home_take_end(void *arg, const struct transfer_response *r, const struct err *err)
@@ -126,7 +134,7 @@ static void home_take_end(void *arg, const struct transfer_response *r, const st
     }
     log_debug("%s: the node %s did not have it: status %d, %s", f->key, h->view->list[h->choice.node]->who.address,
               r->status, err ? err->msg : "");
-    h->tried = (uint8_t)MAX(h->tried, h->choice.place + 1);
+    h->tried = home_is_final(h, r, err) ? UINT8_MAX : (uint8_t)MAX(h->tried, h->choice.place + 1);
     h->lacked += h->choice.from == STRIPE_HAVE;
     h->failed += err != NULL;
     home_next(f);
@@ -189,8 +197,8 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
 
     ON_LOOP(f->fetcher->loop);
     f->by_node = false;
-    if (!c || f->type != &MANIFEST_FETCH || f->no_nodes || (f->want.force && !f->want.refresh) ||
-        (f->want.is_private && !cluster_is_encrypted(c)))
+    if (!c || (f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) || f->no_nodes ||
+        (f->want.force && !f->want.refresh) || (f->want.is_private && !cluster_is_encrypted(c)))
         return false;
     if (!f->home && !(f->home = home_new(f)))
         return false;
@@ -206,17 +214,16 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
     return true;
 }
 
-bool fetch_leave_home(struct fetch *f)
+bool fetch_leave_home(struct fetch *f, int hops)
 {
     struct home_call *h = f->home;
 
     ON_LOOP(f->fetcher->loop);
-    if (!h || !h->ask)
+    f->want.hops = MAX(f->want.hops, hops);
+    if (!h || !h->ask || h->choice.from != STRIPE_PEER || h->choice.hops > hops)
         return false;
     ask_cancel(h->ask);
     h->ask = NULL;
-    h->tried = UINT8_MAX;
-    h->lacked = HOME_LACKED_MAX;
     home_next(f);
     return true;
 }

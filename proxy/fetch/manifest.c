@@ -279,7 +279,6 @@ static void manifest_stored(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     note_slow_store(f);
-    f->result.age_s = f->age_s;
     if (f->age_s > 0 && by_tag(f))
         cache_doubt_tag(fetch_cache(f), f->want.name, f->want.tag, clock_now_ms() - f->age_s * 1000);
     if (err) {
@@ -381,6 +380,7 @@ static enum step manifest_deliver(struct fetch *f)
 {
     struct manifest_fetch *mf = manifest_of(f);
 
+    f->result.age_s = f->age_s;
     if (f->result.body || fetch_from_cache(f, &f->hit, !is_head(f), &f->result))
         return STEP_DONE;
     if (is_head(f) && f->response.status == 200) { /* from upstream's answer to HEAD */
@@ -405,7 +405,7 @@ static void manifest_join(struct fetch *f, struct fetch_waiter *w)
     const struct manifest_fetch *mf = manifest_of(f);
 
     if (w->want.hops > 0)
-        fetch_leave_home(f);
+        fetch_leave_home(f, w->want.hops);
     if (mf->answered_early && !w->want.force)
         fetch_answer_one(w, &mf->early, NULL);
     else

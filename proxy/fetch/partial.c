@@ -10,13 +10,16 @@
 
 #include "base/assert.h"
 
-/* Whether all of the piece is here. The ingest's size is known. */
-static bool has_piece(const struct blob_fetch *b, const struct fetch_piece *p)
+/* Whether all of the piece is here, and may be sent before the whole is verified. The ingest's size is known. */
+static bool has_piece(const struct blob_fetch *b, const struct fetch_want *want)
 {
+    const struct fetch_piece *p = &want->piece;
     int64_t size = ingest_size(b->ingest), first, end;
     int64_t from = p->first >= 0 ? p->first : MAX(size - p->last, (int64_t)0);
     int64_t to = p->first >= 0 ? MIN(p->last + 1, size) : size;
 
+    if (want->hops == 0 && ingest_is_unvouched(b->ingest))
+        return false; /* it is held back */
     return size > 0 && from < to && (!ingest_gap(b->ingest, from, &first, &end) || first >= to);
 }
 
@@ -38,7 +41,7 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
     struct blob_fetch *b = blob_of(f);
 
     ON_LOOP(f->fetcher->loop);
-    if (!b->ingest || !w->want.piece.given || w->want.keep || !has_piece(b, &w->want.piece))
+    if (!b->ingest || !w->want.piece.given || w->want.keep || !has_piece(b, &w->want))
         return false;
     /* The fetch itself may be about to find out whether its repository contains the blob. */
     if (!b->proved && !part_is_of(f, w->want.name))
@@ -75,7 +78,7 @@ bool blob_begin_partial(struct fetch *f)
     blob_striped_begin(f);
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
     b->proved = true;
-    if (!has_piece(b, &f->want.piece))
+    if (!has_piece(b, &f->want))
         return false;
     ingest_touch(b->ingest);
     b->waiters_follow = b->unasked = true;

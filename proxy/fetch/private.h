@@ -2,7 +2,7 @@
  * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
- *     stale, room, plan ◀ source, sources, partial ◀ resume, join ◀
+ *     stale, room, plan, wanted ◀ source ◀ striped ◀ sources ◀ nodes, partial ◀ resume, join ◀
  *     manifest.c, blob.c, blob_head.c, listing.c, admit.c (one type of fetch each) ◀ fetch.c, print.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
@@ -232,9 +232,9 @@ void fetch_call_registry(struct fetch *f, const char *method, const char *path, 
                          bool (*on_head)(void *arg, const struct transfer_response *r),
                          bool (*on_data)(void *arg, const void *data, size_t len),
                          void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* home.c. Another node asks for what this one asks another for, who may wait for that one: the registry is asked instead.
- * False: no other node is asked. */
-bool fetch_leave_home(struct fetch *f);
+/* home.c. Another node asks for what this one asks a third for, which may wait for that one: what is on its level is left,
+ * and the next is asked instead. False: nothing is. */
+bool fetch_leave_home(struct fetch *f, int hops);
 void fetch_home_free(struct fetch *f);
 /* Whether an exchange is under way that fetch_call() has begun; ends it. */
 bool fetch_is_calling(const struct fetch *f);

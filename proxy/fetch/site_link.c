@@ -107,6 +107,7 @@ struct site_link *site_link_new(struct sites *all, const char *host, const struc
         .rate_reserve = u->rate_reserve,
         .waiting_max = all->config->limits.misses,
         .slots = &all->slots,
+        .ledger = all->ledger,
         .workers = all->workers,
         .trust = &u->trust,
         .named = named,

@@ -70,13 +70,15 @@ static void make_fixed(struct sites *all, struct site *const *was, int count)
         .id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any, .all = config_ref(c)};
 }
 
-struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache)
+struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache,
+                        struct ledger *ledger)
 {
     struct sites *all = xcalloc(1, sizeof(*all));
 
     all->config = config_ref(config);
     all->workers = workers;
     all->cache = cache;
+    all->ledger = ledger;
     all->any = (struct config_upstream){.ad_hoc = true,
                                         .parallel = 4,
                                         .fetch = CONFIG_FETCH_UNSET,

@@ -58,8 +58,9 @@ struct sites;
 
 struct cache;
 
-/* All are borrowed. */
-struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache);
+/* All are borrowed. `ledger` as in struct upstream_options. */
+struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache,
+                        struct ledger *ledger);
 void sites_free(struct sites *all);
 /* The caller releases it with site_unref(). NULL: the host is not configured (sites_is_upstream()), or too many sites
  * are in use. */

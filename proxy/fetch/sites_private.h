@@ -19,6 +19,7 @@ struct site_link {
 struct sites {
     struct cred_workers *workers;
     struct cache *cache;
+    struct ledger *ledger;      /* NULL: none */
     struct config_upstream any; /* for upstreams_any, and the local site */
     struct upstream_slots slots;
     void (*on_leave)(void *arg, const struct site *s);

@@ -68,7 +68,8 @@ void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, stru
         body_ref(w->result.next);
     if (ingest)
         ingest_hold(ingest);
-    if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
+    bool came = r->how == HOW_MISS || r->how == HOW_PEER || r->how == HOW_SHARED || r->how == HOW_REVALIDATED;
+    if (w->joined && r->err.code == ERR_OK && came)
         w->result.how = HOW_COLLAPSED;
     loop_post(w->loop, waiter_deliver, w);
 }

@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
-    struct members *m = members_start(&c, &self, &peers, &err);
+    struct members *m = members_start(&c, &self, &peers, NULL, &err);
     if (!m) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;

@@ -175,7 +175,7 @@ static bool run_node(const struct toy_etcd_answer *answers, bool ok, int count, 
     peers.sets = peers.count = 0;
     peers.told = peers.ok = false;
     pthread_mutex_unlock(&peers.lock);
-    struct members *m = members_start(&c, &self, &peers, &err);
+    struct members *m = members_start(&c, &self, &peers, NULL, &err);
     assert_non_null(m);
     int64_t until = clock_mono_ms() + ms;
     while (!look(ok, count, why) && clock_mono_ms() < until)

@@ -30,7 +30,7 @@ static void begin(struct house *h, const char *yaml)
     h->pool = pool_new("io", 1, &err);
     h->cache = cache_open(h->dir, h->pool, NULL, &err);
     assert_non_null(h->cache);
-    h->sites = sites_new(&h->config, NULL, h->cache);
+    h->sites = sites_new(&h->config, NULL, h->cache, NULL);
     h->view = (struct site_view){.sites = h->sites};
 }
 

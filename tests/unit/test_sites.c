@@ -10,7 +10,7 @@ static struct sites *begin(struct config *c)
     struct err err;
 
     assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test', insecure: true}]\n", c, &err));
-    return sites_new(c, NULL, NULL);
+    return sites_new(c, NULL, NULL, NULL);
 }
 
 static const struct site *find(struct sites *all, const char *kind, int n)
@@ -154,7 +154,7 @@ static void what_figures_name(void **state UNUSED)
     struct err err;
 
     assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test'}]\nupstreams_any: true\n", &c, &err));
-    struct sites *all = sites_new(&c, NULL, NULL);
+    struct sites *all = sites_new(&c, NULL, NULL, NULL);
     for (int proven = 0; proven < 2; proven++)
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
             const struct site *s = sites_find(all, cases[i].host);
@@ -228,7 +228,7 @@ static void a_view(void **state UNUSED)
 
     assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test', insecure: true}]\n", &first, &err));
     assert_true(load("upstreams: [{name: new.test}, {name: fixed.test, parallel: 9}]\n", &second, &err));
-    struct sites *all = sites_new(&first, NULL, NULL);
+    struct sites *all = sites_new(&first, NULL, NULL, NULL);
     struct site_view view = {.sites = all};
     const struct site *fixed = site_view_find(&view, "fixed.test");
     assert_ptr_equal(fixed, sites_find(all, "fixed.test"));
