@@ -89,7 +89,7 @@ static bool home_is_good(const struct fetch *f, const struct transfer_response *
     bool by_tag = home_is_by_tag(f->home);
 
     return r->status == 200 && r->peer[0] && (!by_tag || (r->digest.alg != DIGEST_NONE && r->age >= 0)) &&
-           r->age * 1000 < MAX(f->tags.ttl_ms, (int64_t)1) && r->content_length <= MANIFEST_SIZE_MAX;
+           r->age <= (MAX(f->tags.ttl_ms, (int64_t)1) - 1) / 1000 && r->content_length <= MANIFEST_SIZE_MAX;
 }
 
 static bool home_take_head(void *arg, const struct transfer_response *r)

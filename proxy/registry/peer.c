@@ -80,7 +80,8 @@ static bool is_here(struct registry *reg, struct http_request *req, int64_t *rec
     if (!http_query_get(req, "digest", text, sizeof(text)) || !digest_parse(&d, text, strlen(text)) ||
         !http_query_get(req, "at", at, sizeof(at)))
         return false;
-    return ingests_has_byte(cache_ingests(reg->cache), &d, strtoll(at, NULL, 10), received) ||
+    int64_t offset = MIN(MAX(strtoll(at, NULL, 10), 0LL), (long long)INGEST_SIZE_MAX);
+    return ingests_has_byte(cache_ingests(reg->cache), &d, offset, received) ||
            cache_look(reg->cache, &d) == FILE_KNOWN;
 }
 
