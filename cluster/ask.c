@@ -6,8 +6,8 @@
 #include "base/secret.h"
 #include "base/url.h"
 
-#include <ctype.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +37,10 @@ struct peer_ask {
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
     bool paused;
+    bool hurry;
     int64_t at;               /* the next byte of the blob */
+    int64_t begun_ms;         /* monotonic */
+    char proof[PROOF_MAX];    /* of the question */
     int64_t moved;            /* bytes since the last tick */
     int64_t due_ms;           /* of the tick; monotonic */
     int ticks;                /* of silence, after which it is given up */
@@ -63,7 +66,7 @@ static void clear_headers(struct ask_headers *h)
 }
 
 /* The proof comes last: it vouches for the others. */
-static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proof_of *of)
+static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proof_of *of, char *kept)
 {
     char proof[PROOF_MAX];
 
@@ -71,6 +74,8 @@ static void ask_sign(struct cluster *c, struct ask_headers *h, const struct proo
     if (!cluster_proofs(c))
         return;
     proof_make(cluster_proofs(c), of, proof);
+    if (kept)
+        snprintf(kept, PROOF_MAX, "%s", proof);
     add_header(h, xasprintf(PROOF_HEADER ": %s", proof));
 }
 
@@ -93,7 +98,8 @@ static struct transfer *ask_send(struct peer_ask *a, struct transfer_request *re
         add_header(&h, xasprintf("Accept: %s", accept));
     ask_sign(a->cluster, &h,
              &(struct proof_of){req->method, target, a->peer->who.address, peer, range,
-                                req->authorization ? req->authorization : ""});
+                                req->authorization ? req->authorization : ""},
+             req->on_head ? a->proof : NULL);
     _cleanup_free_ char *url = ask_url(a->cluster, a->peer, target);
     req->url = url;
     req->headers = h.list;
@@ -120,23 +126,33 @@ static void ask_free(struct peer_ask *a)
     free(a);
 }
 
-static void note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+static const char *refusal_of(const char *peer)
 {
+    if (strstr(peer, "refused=clock"))
+        return "its clock and ours are more than a minute apart";
+    if (strstr(peer, "refused=version"))
+        return "it cannot read our questions: it is of another version";
+    if (strstr(peer, "refused="))
+        return "it does not take this node for one of the cluster (cluster.secret_file, tls)";
+    return NULL;
+}
+
+static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+{
+    bool denied = r->status == 401 || r->status == 403;
+
     if (err && err->code == ERR_CANCELLED)
         return;
-    else if (err)
+    if (err)
         peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
-    else if (r->status == 401 || r->status == 403) {
-        if (strstr(r->peer, "refused=clock"))
-            peer_note_refusal(a->peer, "its clock and ours are more than a minute apart");
-        else if (strstr(r->peer, "refused="))
-            peer_note_refusal(a->peer, "it does not take this node for one of the cluster (cluster.secret_file, tls)");
-    } else if (!r->peer[0])
+    else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
+    else if (denied && refusal_of(r->peer))
+        peer_note_refusal(a->peer, refusal_of(r->peer));
     else if (r->status >= 500)
         peer_note_failure(a->peer, "it failed");
-    else
-        peer_note_answer(a->peer);
+    else if (!denied) /* else its registry's answer to this client */
+        peer_note_answer(a->peer, a->begun_ms);
 }
 
 static void ask_take_end(void *arg, const struct transfer_response *r, const struct err *err)
@@ -146,7 +162,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
     void *done_arg = a->arg;
 
     a->transfer = NULL;
-    note_outcome(a, r, err);
+    ask_ask_note_outcome(a, r, err);
     ask_free(a);
     done(done_arg, r, err);
 }
@@ -191,10 +207,10 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     const char *got = strstr(r->peer, "got=");
     int64_t there = got ? strtoll(got + 4, NULL, 10) : 0;
     a->waited_ms += a->silent_ticks * ASK_TICK_MS;
-    a->excused_ms = there > a->there ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
+    a->excused_ms = there >= a->there + ASK_PROGRESS ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
     a->there = MAX(a->there, there);
     a->silent_ticks = 0;
-    if (a->excused_ms >= ASK_EXCUSED_MS || a->waited_ms >= ASK_WAITED_MS)
+    if (a->excused_ms >= (a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
 }
 
@@ -280,7 +296,9 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_data = q->on_data;
     a->on_done = q->on_done;
     a->arg = q->arg;
+    a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
+    a->begun_ms = clock_mono_ms();
     a->at = MAX(q->range_first, (int64_t)0);
     if (q->digest)
         a->digest = *q->digest;
@@ -320,6 +338,23 @@ void ask_cancel(struct peer_ask *a)
     ask_free(a);
 }
 
+char *ask_says(const char *digest, int64_t age_s)
+{
+    return xasprintf("%s %lld", digest, (long long)age_s);
+}
+
+bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r)
+{
+    char digest[DIGEST_TEXT_MAX] = "";
+
+    if (!cluster_proofs(a->cluster) || cluster_is_encrypted(a->cluster))
+        return true;
+    if (r->digest.alg != DIGEST_NONE)
+        digest_format(&r->digest, digest);
+    _cleanup_free_ char *says = ask_says(digest, r->age);
+    return proof_is_answer(cluster_proofs(a->cluster), a->proof, says, r->proof);
+}
+
 struct peer *ask_peer(const struct peer_ask *a)
 {
     return a->peer;
@@ -327,23 +362,31 @@ struct peer *ask_peer(const struct peer_ask *a)
 
 /* ---- the other side ---- */
 
+/* Digits alone, `max` at most; anything else is 0. */
+static int64_t ask_number(const char *text, int64_t max)
+{
+    bool digits = *text && !text[strspn(text, "0123456789")];
+
+    return digits ? MIN((int64_t)strtoll(text, NULL, 10), max) : 0;
+}
+
 static bool take_word(const char *word, size_t len, struct ask_head *out)
 {
-    char text[PEER_NAME_MAX + 5];
+    char text[PEER_NAME_MAX + 6];
 
     if (len >= sizeof(text))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)len, word);
     if (strncmp(text, "v=", 2) == 0)
-        out->version = atoi(text + 2);
+        out->version = (int)ask_number(text + 2, INT_MAX);
     else if (strncmp(text, "hops=", 5) == 0)
-        out->hops = atoi(text + 5);
+        out->hops = (int)ask_number(text + 5, INT_MAX);
     else if (strncmp(text, "from=", 5) == 0)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
     else if (strncmp(text, "size=", 5) == 0)
-        out->size = MIN(MAX(strtoll(text + 5, NULL, 10), 0LL), (long long)ASK_SIZE_MAX);
+        out->size = ask_number(text + 5, ASK_SIZE_MAX);
     else if (strncmp(text, "not=", 4) == 0)
-        snprintf(out->failed, sizeof(out->failed), "%s", text + 4);
+        snprintf(out->failed, sizeof(out->failed), "%.*s", (int)PEER_NAME_MAX, text + 4);
     else if (strcmp(text, "have") == 0)
         out->have = true;
     else if (strcmp(text, "named") == 0)

@@ -30,8 +30,8 @@
 enum {
     ASK_VERSION = 1,
     ASK_HOPS_MAX = 2,
-    ASK_SILENT_MS = 700,
-    ASK_HURRIED_MS = 350,
+    ASK_SILENT_MS = 600,
+    ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 3000,
     ASK_WAITED_MS = 60000,   /* whatever comes there */
     ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
@@ -79,6 +79,10 @@ void ask_pause(struct peer_ask *a, bool pause);
 /* No callback comes after this; not to be called once on_done was. */
 void ask_cancel(struct peer_ask *a);
 struct peer *ask_peer(const struct peer_ask *a);
+/* What an answer about a tag says: its digest, and since when that is known. The caller frees. */
+char *ask_says(const char *digest, int64_t age_s);
+/* Whether the node, and nobody on the way, has said so: by the secret, or TLS. */
+bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r);
 
 /* What another node says of a question: the value of Entrepot-Peer. */
 struct ask_head {

@@ -39,9 +39,7 @@ struct cluster *cluster_new(const struct config_cluster *config, struct err *err
     c->takers = takers_new();
     c->trust = (struct trust){
         .ca = config->tls.client_ca, .ca_only = true, .client_cert = config->tls.cert, .client_key = config->tls.key};
-    if (!config->advertise)
-        return c;
-    snprintf(c->self.address, sizeof(c->self.address), "%s", config->advertise);
+    snprintf(c->self.address, sizeof(c->self.address), "%s", config->advertise ? config->advertise : "");
     snprintf(c->self.zone, sizeof(c->self.zone), "%s", config->zone ? config->zone : "");
     snprintf(c->self.version, sizeof(c->self.version), "%s", ENTREPOT_VERSION);
     c->self.since_s = clock_now_s();
@@ -55,7 +53,7 @@ struct cluster *cluster_new(const struct config_cluster *config, struct err *err
 
 bool cluster_start(struct cluster *c, struct cred_workers *workers, const struct bucket_files *files, struct err *err)
 {
-    if (c->peers && !(c->members = members_start(c->config, &c->self, c->peers, err)))
+    if (c->config->advertise && !(c->members = members_start(c->config, &c->self, c->peers, err)))
         return err_wrap(err, "cluster.peers");
     if (c->config->shared.s3 && !(c->bucket = bucket_start(&c->config->shared, workers, files, err)))
         return err_wrap(err, "cluster.shared");

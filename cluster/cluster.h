@@ -20,7 +20,7 @@ void cluster_stop(struct cluster *c);
 void cluster_free(struct cluster *c); /* may be NULL */
 
 const struct config_cluster *cluster_config(const struct cluster *c);
-struct peers *cluster_peers(const struct cluster *c);   /* NULL: there are none, only a bucket */
+struct peers *cluster_peers(const struct cluster *c);   /* with a bucket alone, this node alone */
 struct bucket *cluster_bucket(const struct cluster *c); /* NULL: there is none */
 struct proofs *cluster_proofs(const struct cluster *c); /* NULL: TLS alone vouches for peers */
 struct takers *cluster_takers(const struct cluster *c);

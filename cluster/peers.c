@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,13 +78,10 @@ static int compare_members(const void *a, const void *b)
     return strcmp(((const struct member *)a)->address, ((const struct member *)b)->address);
 }
 
-/* The same number for the same zone: that of the first node that is in it. */
-static int zone_number(const struct peer_view *v, int nth)
+/* The same number for the same zone. */
+static int zone_number(const char *zone)
 {
-    for (int i = 0; i < nth; i++)
-        if (strcmp(v->list[i]->who.zone, v->list[nth]->who.zone) == 0)
-            return v->nodes[i].zone;
-    return nth;
+    return (int)(ring_hash(zone, strlen(zone)) & INT_MAX);
 }
 
 /* The peer of the old view, if the node still says the same of itself. */
@@ -113,7 +111,7 @@ static struct peer_view *make_view(const struct peers *all, const struct peer_vi
         int n = v->count++;
         v->list[n] = keep_peer(old, is_self ? &all->self : &list[i], is_self);
         v->nodes[n] = (struct ring_node){.key = ring_hash(list[i].address, strlen(list[i].address))};
-        v->nodes[n].zone = zone_number(v, n);
+        v->nodes[n].zone = zone_number(v->list[n]->who.zone);
         if (is_self)
             v->self = n;
     }
@@ -249,10 +247,15 @@ void peer_note_refusal(struct peer *p, const char *why)
                       p->who.address, why);
 }
 
-void peer_note_answer(struct peer *p)
+void peer_note_answer(struct peer *p, int64_t since_ms)
 {
+    int failures = atomic_load(&p->failures);
+
     atomic_fetch_add(&p->answered, 1);
-    atomic_store(&p->failures, 0);
+    if (since_ms <= atomic_load(&p->failed_ms)) /* of before: it says nothing about now */
+        return;
+    if (failures > 0)
+        atomic_compare_exchange_strong(&p->failures, &failures, failures - 1);
     atomic_store(&p->resting_until_ms, 0);
 }
 

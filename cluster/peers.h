@@ -71,7 +71,8 @@ void peer_unref(struct peer *p);
 void peer_note_failure(struct peer *p, const char *why);
 /* It refuses this node (clock, secret, certificate): told once in a while, and it is not asked for PEER_REST_MAX_MS. */
 void peer_note_refusal(struct peer *p, const char *why);
-void peer_note_answer(struct peer *p);
+/* It has answered a question that was asked at `since_ms` (monotonic). */
+void peer_note_answer(struct peer *p, int64_t since_ms);
 /* Bytes from all that there are and were, and to them: never less than before. */
 void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent);
 bool peer_is_resting(const struct peer *p);

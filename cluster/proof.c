@@ -63,7 +63,7 @@ static void proof_mac(const struct proofs *p, const struct proof_of *of, const c
         abort();
 }
 
-static void write_hex(char *out, const unsigned char *raw, size_t len)
+static void proof_write_hex(char *out, const unsigned char *raw, size_t len)
 {
     for (size_t i = 0; i < len; i++)
         sprintf(out + 2 * i, "%02x", raw[i]);
@@ -87,17 +87,36 @@ void proof_make(const struct proofs *p, const struct proof_of *of, char out[PROO
 
     if (RAND_bytes(nonce, sizeof(nonce)) != 1)
         abort();
-    write_hex(text, nonce, sizeof(nonce));
+    proof_write_hex(text, nonce, sizeof(nonce));
     snprintf(head, sizeof(head), "t=%lld; n=%s", (long long)clock_now_ms(), text);
     proof_mac(p, of, head, mac);
-    write_hex(hex, mac, sizeof(mac));
+    proof_write_hex(hex, mac, sizeof(mac));
     snprintf(out, PROOF_MAX, "%s; m=%s", head, hex);
+}
+
+void proof_answer(const struct proofs *p, const char *request, const char *says, char out[PROOF_MAX])
+{
+    const struct proof_of of = {"answer", says, "", "", "", ""};
+    unsigned char mac[MAC_LEN];
+    char hex[2 * MAC_LEN + 1];
+
+    proof_mac(p, &of, request, mac);
+    proof_write_hex(hex, mac, sizeof(mac));
+    snprintf(out, PROOF_MAX, "a=%s", hex);
+}
+
+bool proof_is_answer(const struct proofs *p, const char *request, const char *says, const char *value)
+{
+    char right[PROOF_MAX];
+
+    proof_answer(p, request, says, right);
+    return strlen(value) == strlen(right) && CRYPTO_memcmp(value, right, strlen(right)) == 0;
 }
 
 /* ---- checking ---- */
 
 /* The place of a nonce, or a free one; NULL: there is none. */
-static unsigned char *find_place(struct proof_seen *s, const unsigned char nonce[NONCE_LEN])
+static unsigned char *proof_proof_place(struct proof_seen *s, const unsigned char nonce[NONCE_LEN])
 {
     static const unsigned char none[NONCE_LEN];
     uint64_t h;
@@ -126,7 +145,7 @@ static bool proof_use(struct proofs *p, const unsigned char nonce[NONCE_LEN], st
         memset(old, 0, sizeof(*old));
         old->begun_ms = now;
     }
-    unsigned char *place = find_place(p->seen[0], nonce), *before = find_place(p->seen[1], nonce);
+    unsigned char *place = proof_proof_place(p->seen[0], nonce), *before = proof_proof_place(p->seen[1], nonce);
     if ((place && memcmp(place, nonce, NONCE_LEN) == 0) || (before && memcmp(before, nonce, NONCE_LEN) == 0)) {
         ok = err_set(err, ERR_DENIED, PROOF_HEADER " was used before");
     } else if (!place || p->seen[0]->count >= PROOF_SEEN / 4 * 3 || memcmp(nonce, none, NONCE_LEN) == 0) {

@@ -35,10 +35,14 @@ struct proofs;
 /* The secret is copied. */
 struct proofs *proofs_new(const char *secret);
 void proofs_free(struct proofs *p); /* may be NULL */
+/* A node vouches for its answer to a request that had this proof: Entrepot-Proof: a=<64 hex>. `says` is what is vouched
+ * for. Nobody on the way can say something else about a tag, whose digest is not known otherwise. */
+void proof_answer(const struct proofs *p, const char *request, const char *says, char out[PROOF_MAX]);
+bool proof_is_answer(const struct proofs *p, const char *request, const char *says, const char *value);
 /* Writes the header's value. */
 void proof_make(const struct proofs *p, const struct proof_of *of, char out[PROOF_MAX]);
-/* `value` may be NULL: there is none. Errors: ERR_DENIED; ERR_BUSY, too many came; by `*skew_ms` how far the other clock is off, if that is why
- * (0: it is not). */
+/* `value` may be NULL: there is none. Errors: ERR_DENIED, and by `*skew_ms` how far the other clock is off, if that is
+ * why (0: it is not); ERR_BUSY, too many came. */
 bool proof_check(struct proofs *p, const struct proof_of *of, const char *value, int64_t *skew_ms, struct err *err);
 
 #endif

@@ -145,9 +145,10 @@ struct config {
     } intercept;
     /* other nodes, and a bucket: sources beside the registries (cluster.c) */
     struct config_cluster {
-        char *etcd[CONFIG_ETCD_MAX + 1]; /* URLs that say who the peers are; NULL-terminated, none: by `dns`, or no peers */
-        char *prefix;                    /* of the keys there: "/entrepot" */
-        char *username, *password_file;  /* NULL: none */
+        char *etcd[CONFIG_ETCD_MAX +
+                   1]; /* URLs that say who the peers are; NULL-terminated, none: by `dns`, or no peers */
+        char *prefix;  /* of the keys there: "/entrepot" */
+        char *username, *password_file; /* NULL: none */
         struct trust etcd_trust;
         char *dns;       /* a name whose addresses, or SRV records ("_entrepot._tcp.example.com"), are the peers */
         char *advertise; /* ADDR:PORT, where peers reach this node; NULL: it has no peers */

@@ -204,6 +204,12 @@ static void response_take_peer(struct transfer_response *r, const char *v)
         snprintf(r->peer, sizeof(r->peer), "%s", v);
 }
 
+static void response_take_proof(struct transfer_response *r, const char *v)
+{
+    if (strlen(v) < sizeof(r->proof))
+        snprintf(r->proof, sizeof(r->proof), "%s", v);
+}
+
 static void take_filters(struct transfer_response *r, const char *v)
 {
     if (strlen(v) < sizeof(r->oci_filters))
@@ -286,6 +292,7 @@ static const struct {
     {"content-encoding", take_encoding},
     {"age", take_age},
     {"entrepot-peer", response_take_peer},
+    {"entrepot-proof", response_take_proof},
     {"server", take_server},
     {"cache-status", take_cache_status},
 };

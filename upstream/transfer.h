@@ -30,6 +30,7 @@ enum {
     TRANSFER_TRIED_MAX = 1023,
     TRANSFER_IDS_MAX = 191,
     TRANSFER_PEER_MAX = 319,
+    TRANSFER_PROOF_MAX = 159,
     TRANSFER_SOURCE_MAX = 399, /* as ERR_SOURCE_MAX */
 };
 
@@ -58,14 +59,15 @@ struct transfer_response {
     char request_ids[TRANSFER_IDS_MAX + 1]; /* what the other side calls this request: "x-request-id: …, cf-ray: …" */
     /* "https://registry/v2/… answered 503 at cdn.example, x-request-id: …": set when the request has ended */
     char source[TRANSFER_SOURCE_MAX + 1];
-    int64_t age;                      /* Age: seconds; -1 absent */
-    char peer[TRANSFER_PEER_MAX + 1]; /* Entrepot-Peer, of another node of the cluster; "" absent */
-    bool is_entrepot;                 /* another cache of our kind answers */
-    bool fwd_status;                  /* ... that passes on a registry's answer */
-    bool was_connected;               /* the request was sent, even if there is no answer */
-    bool asks_for_proxy;              /* Proxy-Authenticate is present: a proxy answers */
-    bool multiplexed;                 /* it came over HTTP/2 */
-    bool content_encoded;             /* some Content-Encoding other than identity */
+    int64_t age;                        /* Age: seconds; -1 absent */
+    char proof[TRANSFER_PROOF_MAX + 1]; /* Entrepot-Proof, of the same; "" absent */
+    char peer[TRANSFER_PEER_MAX + 1];   /* Entrepot-Peer, of another node of the cluster; "" absent */
+    bool is_entrepot;                   /* another cache of our kind answers */
+    bool fwd_status;                    /* ... that passes on a registry's answer */
+    bool was_connected;                 /* the request was sent, even if there is no answer */
+    bool asks_for_proxy;                /* Proxy-Authenticate is present: a proxy answers */
+    bool multiplexed;                   /* it came over HTTP/2 */
+    bool content_encoded;               /* some Content-Encoding other than identity */
     /* of a verbatim request: the head's lines, "Name: value", NULL-terminated, and, for on_done, the trailers; good
      * until on_done returns */
     const char *const *lines, *const *trailers;

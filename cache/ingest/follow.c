@@ -84,7 +84,9 @@ struct follower *ingest_follow_for_node(struct ingest *i, struct loop *loop, int
 /* It gets nothing before the digest is verified. With the lock held. */
 static bool is_held_back(const struct follower *f)
 {
-    return f->ingest->unvouched && !f->for_node && f->ingest->size <= INGEST_HELD_MAX;
+    const struct ingest *i = f->ingest;
+
+    return i->unvouched && !f->for_node && (i->size <= INGEST_HELD_MAX || !i->sized);
 }
 
 /* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.
@@ -278,9 +280,8 @@ bool ingest_holds_back(struct ingest *i)
     bool any = false;
 
     pthread_mutex_lock(&i->lock);
-    if (i->unvouched && i->size <= INGEST_HELD_MAX)
-        TAILQ_FOREACH(f, &i->followers, entry)
-            any = any || !f->for_node;
+    TAILQ_FOREACH(f, &i->followers, entry)
+        any = any || is_held_back(f);
     pthread_mutex_unlock(&i->lock);
     return any;
 }

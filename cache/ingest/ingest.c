@@ -328,6 +328,22 @@ void ingest_note_unvouched(struct ingest *i)
     pthread_mutex_unlock(&i->lock);
 }
 
+void ingest_note_sized(struct ingest *i)
+{
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    i->sized = true;
+    pthread_mutex_unlock(&i->lock);
+}
+
+bool ingest_is_sized(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    bool sized = i->sized;
+    pthread_mutex_unlock(&i->lock);
+    return sized;
+}
+
 void ingest_end_of_unknown(struct ingest *i)
 {
     ON_LOOP(i->loop);

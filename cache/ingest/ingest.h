@@ -37,7 +37,8 @@
  * and its client checks it itself. Pieces stay in the part like all other bytes, for other pieces and for the whole.
  *
  * Unvouched bytes: other nodes and buckets are sources, too, and one of them may send wrong bytes. Until the digest is
- * verified, clients get nothing of a blob of at most INGEST_HELD_MAX with such bytes, so that it can be fetched again
+ * verified, clients get nothing of a blob of at most INGEST_HELD_MAX with such bytes (or of one of which only they say
+ * that it is larger), so that it can be fetched again
  * from its registry without their noticing. Other nodes get it as it comes: they do the same.
  *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
@@ -275,6 +276,9 @@ void ingest_need_room(struct ingest *i, int64_t bytes);
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The next bytes are not from its registry. The ingest's loop. */
 void ingest_note_unvouched(struct ingest *i);
+/* Its registry has said its size. The ingest's loop. */
+void ingest_note_sized(struct ingest *i);
+bool ingest_is_sized(struct ingest *i); /* any thread */
 /* Whether there are such bytes, and whether a client waits for all others because of them. Any thread. */
 bool ingest_is_unvouched(struct ingest *i);
 bool ingest_holds_back(struct ingest *i);

@@ -106,6 +106,10 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
     b->proved = true;
     if (!vouched || (blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to)) /* the rest may not be */
         ingest_note_unvouched(b->ingest);
+    if (s->peer)
+        blob_striped_note_giver(b, s->peer);
+    if (vouched)
+        ingest_note_sized(b->ingest);
     if (ingest_size(b->ingest) < 0) {
         b->unvouched = !vouched;
         b->opened = s->choice.from;
@@ -218,7 +222,7 @@ static void blob_source_failed(struct blob_source *s, const struct transfer_resp
         blob_striped_failed(s, err ? err->msg : "it does not have it");
         return;
     }
-    if (own.code == ERR_CORRUPT && b->waiters_follow && ingest_is_unvouched(b->ingest)) {
+    if ((own.code == ERR_CORRUPT || r->status == 416) && b->waiters_follow && ingest_is_unvouched(b->ingest)) {
         blob_striped_wrong_size(f);
         return;
     }

@@ -1,5 +1,7 @@
 /* blob.h - a blob's fetch: what blob.c, its steps, shares with the files of one aspect of it each.
  *
+ *     wanted.c    how much of it is to be fetched    striped.c    of which other nodes, and the bucket (by stripes.h)
+ *     nodes.c     what becomes of that
  *     source.c    one exchange with the registry      sources.c   how many there are, and of which ranges (by plan.h)
  *     partial.c   pieces of a blob that is not whole  join.c      clients that come, and the last that leaves
  *     resume.c    after a break                       room.c      when the disk is full
@@ -15,6 +17,7 @@
 
 enum {
     BLOB_ATTEMPTS_MAX = 100, /* in all */
+    GIVERS_MAX = 64,         /* nodes that are known to have sent bytes of a blob */
 };
 
 /* One connection's range of the blob. */
@@ -90,10 +93,12 @@ struct blob_fetch {
     /* other nodes and the bucket: striped.c */
     struct peer_view *view; /* as it was at the beginning; NULL: none is asked */
     struct stripe_map map;
-    int64_t mapped;          /* the size that it was made for; 0: none yet */
-    uint8_t *hops;           /* of each stripe: with which other nodes ask for it */
-    uint8_t *tried;          /* of each stripe: struct stripe_now.tried */
-    int lacked;              /* how often others had nothing */
+    int64_t mapped;                  /* the size that it was made for; 0: none yet */
+    uint8_t *hops;                   /* of each stripe: with which other nodes ask for it */
+    uint8_t *tried;                  /* of each stripe: struct stripe_now.tried */
+    int lacked;                      /* how often others had nothing */
+    struct peer *givers[GIVERS_MAX]; /* nodes whose bytes it has; references */
+    int giver_count;
     bool bucket;             /* it may be asked */
     bool unvouched;          /* the size is by another node */
     int failed;              /* how many of them failed */
@@ -167,13 +172,18 @@ static inline bool blob_source_is_registry(const struct blob_source *s)
 /* striped.c: other nodes and the bucket. blob_striped_begin(): at the beginning, whether they are asked. */
 void blob_striped_begin(struct fetch *f);
 void blob_striped_clear(struct blob_fetch *b);
+/* It sends bytes. */
+void blob_striped_note_giver(struct blob_fetch *b, struct peer *p);
 /* Whether they are asked now, for the whole blob or for what other nodes ask. */
 bool blob_striped_is_on(const struct fetch *f);
 /* The first exchange, for what is missing at `first`, up to `end`. */
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end);
 /* Does one thing of what is to be done. False: there is nothing, now. */
 bool blob_striped_step(struct fetch *f);
-/* Another node asks for this. */
+/* Another node asks for this. True: an exchange was given up for it. */
+bool blob_striped_note_hops(struct fetch *f, const struct fetch_want *want);
+void blob_striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c);
+/* nodes.c: the same, and the plan goes on. */
 void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);

@@ -2,9 +2,10 @@
  * node does not answer, or answers late, is asked of the next on the way (stripes.h), and at its end of the registry:
  * the fetch does not notice. A digest is checked as ever; a tag is what its home says it is, for as long as that has
  * known it (Age). */
-#include "proxy/fetch/manifest.h"
+#include "proxy/fetch/private.h"
 #include "proxy/fetch/stripes.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -97,7 +98,7 @@ static bool home_take_head(void *arg, const struct transfer_response *r)
     struct fetch *f = arg;
     struct home_call *h = f->home;
 
-    h->taken = home_is_good(f, r);
+    h->taken = home_is_good(f, r) && (!home_is_by_tag(h) || ask_is_vouched(h->ask, r));
     return !h->taken || !h->on_head || h->on_head(f, r);
 }
 
@@ -189,8 +190,8 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
 
     ON_LOOP(f->fetcher->loop);
     f->by_node = false;
-    if (!c || f->type != &MANIFEST_FETCH || f->no_nodes || (f->want.force && !f->want.refresh) ||
-        (f->want.is_private && !cluster_is_encrypted(c)))
+    if (!c || (f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) || f->no_nodes ||
+        (f->want.force && !f->want.refresh) || (f->want.is_private && !cluster_is_encrypted(c)))
         return false;
     if (!f->home && !(f->home = home_new(f)))
         return false;

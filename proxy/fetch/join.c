@@ -47,8 +47,9 @@ static bool is_known_to_have(const struct fetch *f, const struct fetch_waiter *w
            ingests_part_is_of(cache_ingests(c), &w->want.digest, w->want.name);
 }
 
-/* Whether the first byte of the piece that is missing comes next from a source that has answered. */
-static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece *p)
+/* Whether what is missing of the piece comes from the registry, or, for a node that was `named` this one, from another
+ * node that has begun to send it. */
+static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece *p, bool named)
 {
     const struct blob_source *s;
     int64_t first, end;
@@ -57,7 +58,7 @@ static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece 
         !ingest_gap(b->ingest, MAX(p->first, (int64_t)0), &first, &end))
         return false;
     TAILQ_FOREACH(s, &b->sources, entry)
-        if (s->brought > 0 && s->at <= first && p->last < s->end)
+        if (s->at <= first && p->last < s->end && (blob_source_is_registry(s) || (named && s->brought > 0)))
             return true;
     return false;
 }
@@ -74,7 +75,7 @@ static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
     }
     if (b->ingest && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
         return;
-    if (w->want.named && b->waiters_follow && blob_is_on_way(b, &w->want.piece)) {
+    if (b->ingest && b->waiters_follow && blob_is_on_way(b, &w->want.piece, w->want.named)) {
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
         return;
@@ -135,8 +136,9 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
-        fetch_answer_one(w, &r, b->ingest);
-        blob_striped_note_asked(f, &w->want);
+        const struct fetch_want asked = {.hops = w->want.hops, .size = w->want.size, .piece = w->want.piece};
+        fetch_answer_one(w, &r, b->ingest); /* it may be freed at once */
+        blob_striped_note_asked(f, &asked);
     } else {
         fetch_wait(f, w);
         blob_striped_note_asked(f, &w->want);

@@ -2,7 +2,7 @@
  * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
- *     stale, room, plan ◀ source, sources, partial ◀ resume, join ◀
+ *     stale, room, plan, wanted ◀ source ◀ striped ◀ sources ◀ nodes, partial ◀ resume, join ◀
  *     manifest.c, blob.c, blob_head.c, listing.c, admit.c (one type of fetch each) ◀ fetch.c, print.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H

@@ -25,36 +25,8 @@ enum {
     HOLD_MS = 500,    /* after one has failed beside others */
     IN_USE_MS = 1000, /* a source goes on for so long after a client has waited for it */
     SEVERAL_BYTES = 1 << 20, /* that one request has ranges for */
-    LOST_MAX = 4,            /* of one fetch: then there are no further ones */
     BETTER_PERCENT = 110,
 };
-
-bool blob_is_whole(const struct fetch *f)
-{
-    const struct blob_fetch *b = blob_of(f);
-
-    if (blob_is_relay(f)) /* nothing is kept of it */
-        return b->whole || b->without_piece || ingest_is_wanted_whole(b->ingest);
-    if (b->ahead || (b->ingest && ingest_holds_back(b->ingest))) /* pieces wait for the whole to be verified */
-        return true;
-    switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
-    case CONFIG_FETCH_WHOLE:
-        return true;
-    case CONFIG_FETCH_LAZY:
-        return b->kept;
-    default:
-        return b->kept || b->whole || ingest_is_wanted_whole(b->ingest);
-    }
-}
-
-int blob_registry_limit(const struct fetch *f)
-{
-    const struct blob_fetch *b = blob_of(f);
-    bool one = b->ahead || blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX ||
-               ingest_size(b->ingest) < 0 || upstream_is_one_stream(f->want.site->upstream);
-
-    return one ? 1 : f->want.site->config->parallel;
-}
 
 static bool source_is_waited_for(const struct blob_source *s, const struct plan_view *v)
 {
@@ -149,7 +121,8 @@ void blob_need_room(struct fetch *f)
         return;
     TAILQ_FOREACH(s, &b->sources, entry)
         need += source_left(s, size);
-    ingest_need_room(b->ingest, blob_is_whole(f) ? size : need);
+    bool all = blob_is_whole(f) && (ingest_is_sized(b->ingest) || !ingest_is_unvouched(b->ingest));
+    ingest_need_room(b->ingest, all ? size : need); /* nothing is evicted for a size that only another node says */
     if (ingest_is_ahead(b->ingest))
         blob_sources_pause(b, true);
 }

@@ -19,7 +19,6 @@ enum {
     LOOKED_AT = 256,   /* missing ranges, for the next thing to do */
     WAITING_MAX = 64,  /* clients' places that are looked at */
     LACKED_MAX = 2,    /* nodes that had nothing: no more are asked what they have */
-    DISTRUST_MS = 10 * 60 * 1000,
 };
 
 /* ---- who is asked at all ---- */
@@ -33,23 +32,6 @@ bool fetchers_distrust(struct fetchers *all, const struct digest *d)
         found = found || (digest_eq(&all->distrusted[i].digest, d) && all->distrusted[i].until_ms > clock_mono_ms());
     pthread_mutex_unlock(&all->distrust_lock);
     return found;
-}
-
-void blob_striped_distrust(struct fetch *f)
-{
-    struct fetchers *all = f->fetcher->all;
-    struct blob_fetch *b = blob_of(f);
-
-    ON_LOOP(f->fetcher->loop);
-    pthread_mutex_lock(&all->distrust_lock);
-    all->distrusted[all->distrusted_next++ % DISTRUSTED_MAX] =
-        (struct distrusted){f->digest, clock_mono_ms() + DISTRUST_MS};
-    pthread_mutex_unlock(&all->distrust_lock);
-    if (b->bucket)
-        bucket_note_wrong(cluster_bucket(all->cluster), &f->digest);
-    log_limited_about(LOG_LEVEL_ERROR, "wrong bytes from nodes", f->want.site->host,
-                      "a blob of %s: what other nodes or the bucket sent was wrong; its registry alone is asked again",
-                      f->want.name);
 }
 
 /* The bucket does not know whose a blob is: a manifest of this repository has to name it. */
@@ -87,8 +69,19 @@ static void striped_unmap(struct blob_fetch *b)
     b->mapped = 0;
 }
 
+void blob_striped_note_giver(struct blob_fetch *b, struct peer *p)
+{
+    for (int i = 0; i < b->giver_count; i++)
+        if (b->givers[i] == p)
+            return;
+    if (b->giver_count < GIVERS_MAX)
+        b->givers[b->giver_count++] = peer_ref(p);
+}
+
 void blob_striped_clear(struct blob_fetch *b)
 {
+    while (b->giver_count > 0)
+        peer_unref(b->givers[--b->giver_count]);
     striped_unmap(b);
     peer_view_unref(b->view);
     b->view = NULL;
@@ -177,7 +170,7 @@ static bool has_place(const struct fetch *f, enum stripe_from from)
     return from == STRIPE_REGISTRY ? registry < blob_registry_limit(f) : b->source_count - registry < NODES_AT_ONCE;
 }
 
-static void striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c)
+void blob_striped_log(const struct fetch *f, int64_t first, int64_t end, const struct stripe_choice *c)
 {
     static const char *const from[] = {"", ", if it has it", "the bucket", "the registry"};
     const struct blob_fetch *b = blob_of(f);
@@ -187,8 +180,6 @@ static void striped_log(const struct fetch *f, int64_t first, int64_t end, const
               c->hops);
 }
 
-static bool striped_note_hops(struct fetch *f, const struct fetch_want *want);
-
 void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 {
     struct blob_fetch *b = blob_of(f);
@@ -196,12 +187,12 @@ void blob_striped_ask_first(struct fetch *f, int64_t first, int64_t end)
 
     ON_LOOP(f->fetcher->loop);
     striped_map(f);
-    striped_note_hops(f, &f->want);
+    blob_striped_note_hops(f, &f->want);
     size_t stripe = stripes_at(&b->map, first);
     struct stripe_choice c = striped_choose(f, stripe);
     stripes_range(&b->map, stripe, &from, &to);
     end = MIN(end, MIN(to, first + RING_STRIPE_MIN));
-    striped_log(f, first, end, &c);
+    blob_striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, false, &c);
 }
 
@@ -248,7 +239,7 @@ static bool striped_take(struct fetch *f, int64_t first, int64_t end)
 
     if (!has_place(f, c.from))
         return false;
-    striped_log(f, first, end, &c);
+    blob_striped_log(f, first, end, &c);
     blob_source_begin_at(f, first, end, registry_sources(b) > 0, &c);
     return true;
 }
@@ -327,7 +318,8 @@ static bool striped_turn(struct blob_fetch *b, size_t stripe, int hops)
 
     for (s = TAILQ_FIRST(&b->sources); s; s = next) {
         next = TAILQ_NEXT(s, entry);
-        if (s->choice.from != STRIPE_PEER || s->choice.hops > hops || stripes_at(&b->map, MAX(s->at, 0)) != stripe)
+        if (s->choice.from != STRIPE_PEER || s->choice.hops > hops || s->at >= s->end ||
+            stripes_at(&b->map, MAX(s->at, (int64_t)0)) != stripe)
             continue;
         blob_source_flush(s);
         blob_source_free(s);
@@ -336,8 +328,7 @@ static bool striped_turn(struct blob_fetch *b, size_t stripe, int hops)
     return any;
 }
 
-/* True: an exchange was given up for it. */
-static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
+bool blob_striped_note_hops(struct fetch *f, const struct fetch_want *want)
 {
     struct blob_fetch *b = blob_of(f);
     bool turned = false;
@@ -358,18 +349,6 @@ static bool striped_note_hops(struct fetch *f, const struct fetch_want *want)
     return turned;
 }
 
-void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want)
-{
-    const struct blob_fetch *b = blob_of(f);
-
-    if (!striped_note_hops(f, want) || b->resting || b->paused || f->fetcher->stopping)
-        return;
-    if (b->waiters_follow)
-        blob_sources_plan(f);
-    else if (b->source_count == 0)
-        fetch_run(f, STEP_ASK);
-}
-
 /* ---- the bucket ---- */
 
 void blob_striped_offer(struct fetch *f)
@@ -381,78 +360,4 @@ void blob_striped_offer(struct fetch *f)
     if (c && cluster_bucket(c) && !blob_is_relay(f) &&
         (ingest_is_public(b->ingest) || cluster_config(c)->shared.keep_private))
         bucket_offer(cluster_bucket(c), &f->digest, ingest_size(b->ingest));
-}
-
-/* ---- failures ---- */
-
-void blob_striped_wrong_size(struct fetch *f)
-{
-    struct blob_fetch *b = blob_of(f);
-
-    ON_LOOP(f->fetcher->loop);
-    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has said a wrong size", f->want.name);
-    blob_sources_cancel(b);
-    ingest_stop(b->ingest, &f->result.err, true); /* blob_finished() goes on */
-}
-
-static int place_of(const struct peer_view *v, const struct peer *p)
-{
-    for (int i = 0; i < v->count; i++)
-        if (v->list[i] == p)
-            return i;
-    return -1;
-}
-
-/* A home has named another node, or that one has failed, and the home is to answer itself: it goes on there. */
-static bool striped_go_elsewhere(struct blob_source *s)
-{
-    struct fetch *f = s->fetch;
-    struct blob_fetch *b = blob_of(f);
-    struct stripe_choice c = s->choice;
-    bool is_named = s->elsewhere[0] && !c.named && !c.insist && c.from == STRIPE_PEER, further = s->further;
-    struct peer *p = is_named ? peer_view_find(b->view, s->elsewhere) : NULL;
-
-    blob_source_flush(s);
-    int64_t first = s->at, end = s->ranged_to;
-    if ((!is_named && !c.named) || first >= end || ingest_state(b->ingest) != INGEST_RECEIVING ||
-        ingest_is_stopping(b->ingest) || f->fetcher->stopping)
-        return false;
-    int home = is_named ? c.node : c.other, other = p ? place_of(b->view, p) : c.node;
-    c.named = p && !p->is_self && !peer_is_resting(p);
-    c.insist = !c.named;
-    c.node = c.named ? other : home;
-    c.other = c.named ? home : other;
-    blob_source_free(s);
-    striped_log(f, first, end, &c);
-    blob_source_begin_at(f, first, end, further, &c);
-    return true;
-}
-
-void blob_striped_failed(struct blob_source *s, const char *why)
-{
-    struct fetch *f = s->fetch;
-    struct blob_fetch *b = blob_of(f);
-    struct stripe_choice c = s->choice;
-    size_t stripe = stripes_at(&b->map, MAX(s->first, 0));
-
-    ON_LOOP(f->fetcher->loop);
-    if (striped_go_elsewhere(s))
-        return;
-    log_debug("a blob of %s: stripe %zu of %s failed: status %d, %s", f->want.name, stripe,
-              s->peer ? s->peer->who.address : "the bucket", s->status, why);
-    blob_source_flush(s);
-    blob_source_free(s);
-    if (c.from == STRIPE_BUCKET)
-        b->bucket = false;
-    else if (c.from == STRIPE_HAVE)
-        b->lacked++;
-    if (c.from != STRIPE_BUCKET)
-        b->tried[stripe] = (uint8_t)MAX(b->tried[stripe], c.place + 1);
-    b->failed += c.from == STRIPE_PEER;
-    if (ingest_state(b->ingest) != INGEST_RECEIVING || ingest_is_stopping(b->ingest) || f->fetcher->stopping)
-        return; /* blob_finished() goes on */
-    if (b->waiters_follow)
-        blob_sources_plan(f);
-    else
-        fetch_run(f, STEP_ASK);
 }

@@ -34,7 +34,7 @@ void stripes_make(struct stripe_map *m, const struct ring_node *nodes, int count
     m->self = self;
     m->key = key;
     m->stripe = size < 0 ? RING_STRIPE_MIN : ring_stripe(size);
-    m->stripes = size < 0 ? 1 : (size_t)MIN(MAX((size + m->stripe - 1) / m->stripe, (int64_t)1), (int64_t)STRIPES_MAX);
+    m->stripes = size <= 0 ? 1 : (size_t)MIN((size - 1) / m->stripe + 1, (int64_t)STRIPES_MAX);
     m->one_zone = true;
     for (int i = 0; i < count; i++)
         m->one_zone = m->one_zone && nodes[i].zone == nodes[self].zone;
@@ -76,6 +76,11 @@ static int level_node(const struct stripe_map *m, const struct stripe_level *l, 
     return l->nodes[attempt == 0 ? home : ring_other(l->keys, l->count, m->key, stripe, home, attempt)];
 }
 
+static bool is_home_of_all(const struct stripe_map *m, size_t stripe)
+{
+    return level_node(m, &m->all, stripe, 0) == m->self;
+}
+
 /* The way, place by place. */
 enum {
     PLACE_ZONE = 0,
@@ -115,7 +120,7 @@ static bool choose_bucket(const struct stripe_now *now, unsigned place, struct s
 struct stripe_choice stripes_choose(const struct stripe_map *m, const struct stripe_now *now)
 {
     struct stripe_choice c = {.from = STRIPE_PEER, .node = -1};
-    bool zone_home = now->hops >= 1, home = now->hops >= 2, none = false;
+    bool home = now->hops >= 2 || is_home_of_all(m, now->stripe), zone_home = now->hops >= 1 || home, none = false;
 
     if (now->bucket_first && choose_bucket(now, PLACE_BUCKET_FIRST, &c))
         return c;

@@ -6,8 +6,9 @@
  *     the home among all           who was the home before this node came, if it has it (`have`);
  *                                  the bucket; the registry
  *
- * A question goes one level further at most with each hop, so that it ends at a registry. What fails, or rests, is
- * passed over; after all of them comes the registry.
+ * A question goes one level further at most with each hop, so that it ends at a registry; the home among all goes there
+ * by itself, also for its own clients, so that none comes back while nothing fails. What fails, or rests, is passed
+ * over; after all of them comes the registry.
  */
 #ifndef ENTREPOT_PROXY_FETCH_STRIPES_H
 #define ENTREPOT_PROXY_FETCH_STRIPES_H

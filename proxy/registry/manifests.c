@@ -1,5 +1,6 @@
 /* /v2/<name>/manifests/<tag|digest> */
 #include "proxy/registry/access.h"
+#include "proxy/registry/peer.h"
 #include "proxy/registry/policy.h"
 
 #include "base/clock.h"
@@ -95,13 +96,6 @@ static void manifests_send_head(struct http_request *req, const struct digest *d
         http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
 }
 
-/* Another node goes by what this one knows of a tag, for as long as it is fresh here. */
-static void manifests_note_age(struct http_request *req, int64_t age_ms)
-{
-    if (note_of(req)->hops > 0)
-        http_reply_header(req, "Age", "%lld", (long long)MAX(age_ms, (int64_t)0) / 1000);
-}
-
 /* Since its registry was asked about the tag. */
 static int64_t manifests_age_ms(const struct visitor *v, const struct fetch_result *res)
 {
@@ -130,7 +124,7 @@ static void manifests_fetched(void *arg, struct fetch_result *res)
         http_error(req, 504, "UNAVAILABLE", "the registry cannot be asked: what is here is past fresh");
     } else if (policy_admit_found(v->registry, req, &v->route, &res->digest)) {
         if (v->route.tag[0])
-            manifests_note_age(req, manifests_age_ms(v, res));
+            peer_vouch(v->registry, req, &res->digest, MAX(manifests_age_ms(v, res), (int64_t)0) / 1000);
         if (res->body && turn_to_image(req, &v->route, res->body)) {
             manifests_serve(v);
             return;
@@ -181,7 +175,7 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
     if (!policy_admit_found(reg, req, r, &hit.digest))
         return true;
     if (r->tag[0])
-        manifests_note_age(req, clock_now_ms() - hit.tag.checked_ms);
+        peer_vouch(reg, req, &hit.digest, MAX(clock_now_ms() - hit.tag.checked_ms, (int64_t)0) / 1000);
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
         cache_touch(reg->cache, &hit.digest);
         reply_hit(req);

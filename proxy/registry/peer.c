@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *value_of(const struct http_request *req, const char *name)
+static const char *peer_value_of(const struct http_request *req, const char *name)
 {
     const char *value = http_header(req, name);
 
@@ -25,11 +25,14 @@ static void peer_refuse(struct http_request *req, const char *word, const char *
 bool peer_admit(struct registry *reg, struct http_request *req)
 {
     struct proofs *proofs = cluster_proofs(reg->cluster);
-    const char *value = value_of(req, "entrepot-peer"), *query = http_query(req);
+    const char *value = peer_value_of(req, "entrepot-peer"), *query = http_query(req);
     _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(req), *query ? "?" : "", query);
-    const struct proof_of of = {
-        http_method_name(req),         target, cluster_config(reg->cluster)->advertise, value, value_of(req, "range"),
-        value_of(req, "authorization")};
+    const struct proof_of of = {http_method_name(req),
+                                target,
+                                cluster_config(reg->cluster)->advertise,
+                                value,
+                                peer_value_of(req, "range"),
+                                peer_value_of(req, "authorization")};
     struct ask_head head;
     struct err why = {0};
     int64_t skew_ms;
@@ -64,11 +67,27 @@ void peer_mark(struct http_request *req)
         http_reply_header(req, ASK_HEADER, "v=%d", ASK_VERSION);
 }
 
+void peer_vouch(struct registry *reg, struct http_request *req, const struct digest *d, int64_t age_s)
+{
+    char proof[PROOF_MAX], text[DIGEST_TEXT_MAX] = "";
+
+    if (note_of(req)->hops == 0)
+        return;
+    http_reply_header(req, "Age", "%lld", (long long)age_s);
+    if (!cluster_proofs(reg->cluster))
+        return;
+    if (d->alg != DIGEST_NONE)
+        digest_format(d, text);
+    _cleanup_free_ char *says = ask_says(text, age_s);
+    proof_answer(cluster_proofs(reg->cluster), peer_value_of(req, "entrepot-proof"), says, proof);
+    http_reply_header(req, PROOF_HEADER, "%s", proof);
+}
+
 int64_t peer_size(struct http_request *req)
 {
     struct ask_head head;
 
-    return note_of(req)->hops > 0 && ask_parse(value_of(req, "entrepot-peer"), &head) ? head.size : 0;
+    return note_of(req)->hops > 0 && ask_parse(peer_value_of(req, "entrepot-peer"), &head) ? head.size : 0;
 }
 
 /* Whether it has what it was asked for, and only has to send it; and bytes of that blob that have come. */
@@ -80,8 +99,7 @@ static bool is_here(struct registry *reg, struct http_request *req, int64_t *rec
     if (!http_query_get(req, "digest", text, sizeof(text)) || !digest_parse(&d, text, strlen(text)) ||
         !http_query_get(req, "at", at, sizeof(at)))
         return false;
-    int64_t offset = MIN(MAX(strtoll(at, NULL, 10), 0LL), (long long)INGEST_SIZE_MAX);
-    return ingests_has_byte(cache_ingests(reg->cache), &d, offset, received) ||
+    return ingests_has_byte(cache_ingests(reg->cache), &d, MAX(strtoll(at, NULL, 10), 0LL), received) ||
            cache_look(reg->cache, &d) == FILE_KNOWN;
 }
 
@@ -103,11 +121,11 @@ bool peer_answer_life(struct registry *reg, struct http_request *req)
 bool peer_name_another(struct registry *reg, struct http_request *req, const struct digest *d)
 {
     struct takers *takers = cluster_takers(reg->cluster);
-    const char *range = value_of(req, "range");
+    const char *range = peer_value_of(req, "range");
     struct ask_head head;
 
     ON_LOOP(http_loop(req));
-    if (!ask_parse(value_of(req, "entrepot-peer"), &head))
+    if (!ask_parse(peer_value_of(req, "entrepot-peer"), &head))
         return false;
     struct peer_view *v = peers_view(cluster_peers(reg->cluster));
     struct peer *who = peer_view_find(v, head.from), *named = NULL;
@@ -135,7 +153,7 @@ void peer_note_sent(struct registry *reg, struct http_request *req)
     ON_LOOP(http_loop(req));
     if (note_of(req)->sending)
         takers_end(cluster_takers(reg->cluster));
-    if (note_of(req)->hops == 0 || !ask_parse(value_of(req, "entrepot-peer"), &head))
+    if (note_of(req)->hops == 0 || !ask_parse(peer_value_of(req, "entrepot-peer"), &head))
         return;
     struct peer_view *v = peers_view(cluster_peers(reg->cluster));
     struct peer *p = peer_view_find(v, head.from);

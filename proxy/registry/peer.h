@@ -13,6 +13,9 @@ bool peer_admit(struct registry *reg, struct http_request *req);
 bool peer_answer_life(struct registry *reg, struct http_request *req);
 /* Says in the answer that this is a node of the cluster. Of any other request nothing. */
 void peer_mark(struct http_request *req);
+/* Vouches for what the answer says of a tag: what it points to, and how long that has been known. Of any other request
+ * nothing. */
+void peer_vouch(struct registry *reg, struct http_request *req, const struct digest *d, int64_t age_s);
 /* What it asks of a blob: its size as it says; 0: not known, or no node asks. */
 int64_t peer_size(struct http_request *req);
 /* It asks for a blob. True: it has been answered with the name of another node that has it. Otherwise this one sends it. */

@@ -192,7 +192,7 @@ def has_nothing(q):
 
 
 def refuses(q):
-    q.answer(403, {"Content-Type": "application/json"}, b'{"errors":[{"code":"DENIED","message":"no"}]}', HELLO + "; refused=proof")
+    q.answer(403, {"Content-Type": "text/plain"}, b"no", HELLO + "; refused=proof")
 
 
 def wants_login(q):
@@ -209,6 +209,27 @@ def redirects(q):
 
 def redirects_to_itself(q):
     q.answer(307, {"Location": q.target}, b"")
+
+
+def names(q, address):
+    q.answer(307, {}, b"", f"{HELLO}; elsewhere={address}")
+
+
+def names_itself(q):
+    names(q, q.headers["host"])
+
+
+def names_a_stranger(q):
+    names(q, "127.0.9.9:5443")
+
+
+def names_the_asker(q):
+    found = [word[5:] for word in q.headers.get("entrepot-peer", "").split("; ") if word.startswith("from=")]
+    names(q, found[0] if found else "x" * 4000)
+
+
+def names_the_others(q):
+    names(q, f"127.0.1.{1 + int(time.monotonic() * 1000) % 2}:5443")
 
 
 def is_a_page(q):
@@ -275,10 +296,11 @@ def is_packed(q):
 
 
 ALL = {f.__name__.replace("_", "-"): f for f in (
-    honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole, other_manifest, other_tag, no_digest, drips, crawls,
-    drips_and_lives, hangs, hangs_and_lives, hangs_in_head, hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects,
-    redirects_to_itself, is_a_page, is_garbage, is_old, is_older, is_newer, floods_headers, continues, closes, resets, has_no_end,
-    is_huge, is_packed)}
+    honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole,
+    other_manifest, other_tag, no_digest, drips, crawls, drips_and_lives, hangs, hangs_and_lives, hangs_in_head,
+    hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects, redirects_to_itself,
+    names_itself, names_a_stranger, names_the_asker, names_the_others, is_a_page, is_garbage, is_old, is_older,
+    is_newer, floods_headers, continues, closes, resets, has_no_end, is_huge, is_packed)}
 # Those that answer, when they are asked whether they live, that they wait for their registry.
 LIVING = ("hangs-and-lives", "drips-and-lives")
 

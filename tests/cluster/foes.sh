@@ -6,6 +6,7 @@
 . tests/cluster/nodes.sh.inc
 . tests/cluster/foes.sh.inc
 foes_meet wrong-bytes one-bit too-short too-long other-range other-total whole other-manifest other-tag no-digest fails has-nothing refuses \
-    wants-login too-many redirects redirects-to-itself is-a-page is-garbage is-old is-older is-newer is-packed
+    wants-login too-many redirects redirects-to-itself names-itself \
+    names-a-stranger names-the-asker names-the-others is-a-page is-garbage is-old is-older is-newer is-packed
 grep -q 'from=redirect' "$W/registry.log" && fail "a peer's redirect was followed"
 exit 0

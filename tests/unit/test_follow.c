@@ -123,6 +123,157 @@ static void relay_waits(void **state)
     ingest_unref(i);
 }
 
+/* ---- bytes of other nodes ---- */
+
+static int64_t readable_now(struct follower *w)
+{
+    struct err err = {0};
+
+    return follower_available(w, &err);
+}
+
+/* A client gets nothing of them before they are verified, and then everything; another node gets them as they come. */
+static void unvouched(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *piece = ingest_follow(i, f->loop, 10, 19, on_ready, f);
+    write_to(f, i, 0, MIB);
+    assert_int_equal(readable_now(piece), 10); /* of the registry */
+    assert_false(ingest_holds_back(i) || ingest_is_unvouched(i));
+    struct follower *node = ingest_follow_for_node(i, f->loop, 0, SIZE - 1, on_ready, f);
+    struct follower *early = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    assert_int_equal(readable_now(early), MIB);
+    follower_advance(early, MIB / 2);
+    ingest_note_unvouched(i);
+    assert_true(ingest_holds_back(i) && ingest_is_unvouched(i) && follower_is_unvouched(early));
+    struct follower *late = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    for (int64_t at = MIB; at < SIZE - 1; at = MIN(at + MIB, SIZE - 1)) {
+        write_to(f, i, at, MIN(at + MIB, SIZE - 1));
+        assert_int_equal(readable_now(piece), 0);
+        assert_int_equal(readable_now(early), 0);
+        assert_int_equal(readable_now(late), 0);
+        assert_int_equal(follower_may_begin(late, &err), 0);
+        assert_int_equal(readable_now(node), MIN(at + MIB, SIZE - 1)); /* also of the last MiB */
+    }
+    write_to(f, i, SIZE - 1, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    assert_int_equal(readable_now(early), SIZE - MIB / 2);
+    assert_int_equal(readable_now(late), SIZE);
+    assert_int_equal(readable_now(piece), 10);
+    assert_int_equal(readable_now(node), SIZE);
+    follower_leave(early);
+    follower_leave(late);
+    follower_leave(piece);
+    follower_leave(node);
+    ingest_unref(i);
+}
+
+/* While only other nodes wait, nothing is held back. */
+static void held_for_clients_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    ingest_note_unvouched(i);
+    assert_false(ingest_holds_back(i));
+    struct follower *node = ingest_follow_for_node(i, f->loop, 0, SIZE - 1, on_ready, f);
+    assert_false(ingest_holds_back(i));
+    assert_false(ingest_is_wanted_whole(i)); /* it has other homes for the rest */
+    struct follower *w = ingest_follow(i, f->loop, 0, 9, on_ready, f);
+    assert_true(ingest_holds_back(i));
+    follower_leave(w);
+    assert_false(ingest_holds_back(i));
+    follower_leave(node);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+/* The client has the error before the first byte. */
+static void wrong_bytes_of_a_node(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    ingest_note_unvouched(i);
+    struct follower *w = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    f->bytes[17] ^= 1;
+    write_to(f, i, 0, SIZE - 1);
+    assert_int_equal(follower_may_begin(w, &err), 0);
+    write_to(f, i, SIZE - 1, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_FAILED);
+    assert_int_equal(follower_may_begin(w, &err), -1);
+    assert_int_equal(err.code, ERR_DIGEST);
+    assert_int_equal(follower_position(w), 0);
+    assert_true(follower_is_unvouched(w));
+    follower_leave(w);
+    ingest_unref(i);
+}
+
+/* What is larger cannot be held back: its client gets it as it comes, but for the last MiB. */
+static void too_large_to_hold(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    const int64_t size = (int64_t)INGEST_HELD_MAX + 1;
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, size, "", &err));
+    ingest_note_unvouched(i);
+    struct follower *w = ingest_follow(i, f->loop, 0, size - 1, on_ready, f);
+    assert_false(ingest_holds_back(i));
+    write_to(f, i, 0, MIB);
+    assert_int_equal(readable_now(w), MIB);
+    follower_leave(w);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+/* It stays so, also behind a restart. */
+static void unvouched_part(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err broke = {0}, err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    ingest_note_unvouched(i);
+    write_to(f, i, 0, 2 * MIB);
+    err_set(&broke, ERR_UNREACHABLE, "the connection broke");
+    ingest_stop(i, &broke, false);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_PAUSED);
+    ingest_unref(i);
+
+    while (cache_wait_written(f->cache))
+        ;
+    cache_close(f->cache);
+    f->cache = cache_open(f->dir, f->pool, NULL, NULL);
+    assert_non_null(f->cache);
+    f->ended = 0;
+    i = begin(f, "docker.io");
+    assert_int_equal(ingest_resumed(i), 2 * MIB);
+    assert_true(ingest_is_unvouched(i));
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    assert_int_equal(available(f, i, 0), 0);
+    write_to(f, i, 2 * MIB, SIZE); /* of the registry */
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    assert_int_equal(available(f, i, 0), SIZE);
+    ingest_unref(i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +281,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),
         cmocka_unit_test_setup_teardown(moved, setup, teardown),
         cmocka_unit_test_setup_teardown(relay_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(unvouched, setup, teardown),
+        cmocka_unit_test_setup_teardown(held_for_clients_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_bytes_of_a_node, setup, teardown),
+        cmocka_unit_test_setup_teardown(too_large_to_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(unvouched_part, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

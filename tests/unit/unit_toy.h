@@ -16,8 +16,11 @@
 
 enum { TOY_BIG = 24 << 20 };
 
+struct toy_connection;
+
 struct toy {
     int listener, port;
+    bool (*serve)(struct toy_connection *c);  /* NULL: by the path; false: the connection ends */
     atomic_int connections, requests, closed; /* `closed` by the client, while it had no answer */
     atomic_int alive;                         /* threads of connections */
     atomic_bool go_on;                        /* /stall reads on */
@@ -246,7 +249,7 @@ static inline void *toy_connection_run(void *arg)
     for (c->have = 0; toy_read_head(c); c->have = 0) {
         c->trailers[0] = '\0';
         atomic_fetch_add(&t->requests, 1);
-        if (!toy_serve(c))
+        if (!(t->serve ? t->serve(c) : toy_serve(c)))
             break;
     }
     close(c->fd);
