@@ -40,6 +40,7 @@ enum {
 
 #define ASK_HEADER    "Entrepot-Peer"
 #define ASK_LIFE_PATH "/cluster/life"
+#define ASK_SIZE_MAX  ((int64_t)1 << 40) /* of a blob, as another node says it */
 
 struct ask {
     struct peer *peer; /* a reference is taken */
