@@ -192,7 +192,7 @@ void blob_striped_expect(struct fetch *f);
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */
 void blob_striped_offer(struct fetch *f);
-/* The registry says another size than they did: the blob begins anew, without them. */
+/* The registry says another size than they did: the blob begins again, without them. */
 void blob_striped_wrong_size(struct fetch *f);
 /* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
 void blob_striped_distrust(struct fetch *f);
@@ -215,6 +215,8 @@ bool blob_needs_beginning(const struct fetch *f, int64_t size);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);
+/* It has failed. That one repository is refused says nothing about another: the waiters of others begin again. */
+void blob_let_others_try(struct fetch *f);
 /* Whether the ingest is followed, or the collector will answer. */
 bool blob_is_wanted(const struct fetch *f);
 /* Without waiters and followers, the ingest is paused, unless most of the blob is here. False: there is no ingest. */

@@ -1,5 +1,5 @@
-/* What becomes of a blob's questions to other nodes and the bucket: those that fail, those that lie, and what other nodes
- * ask of this one meanwhile. */
+/* What becomes of a blob's questions to other nodes and the bucket: those that fail, those that lie, and what other
+ * nodes ask of this one meanwhile. */
 #include "proxy/fetch/blob.h"
 
 #include "base/assert.h"
@@ -55,7 +55,7 @@ void blob_striped_wrong_size(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
 
     ON_LOOP(f->fetcher->loop);
-    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has said a wrong size", f->want.name);
+    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has told a wrong size", f->want.name);
     blob_sources_cancel(b);
     ingest_stop(b->ingest, &f->result.err, true); /* blob_finished() goes on */
 }

@@ -355,8 +355,7 @@ void blob_striped_expect(struct fetch *f)
     int64_t first, end;
 
     ON_LOOP(f->fetcher->loop);
-    if (blob_striped_is_on(f) && blob_is_whole(f) && ingest_gap(b->ingest, 0, &first, &end) &&
-        !source_on_way(b, first))
+    if (blob_striped_is_on(f) && blob_is_whole(f) && ingest_gap(b->ingest, 0, &first, &end) && !source_on_way(b, first))
         ingest_note_unvouched(b->ingest);
 }
 
