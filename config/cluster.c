@@ -347,7 +347,7 @@ static bool take_order(struct config_reading *r, const struct yaml_config *y)
     static const char *const tiers[] = {"none", "peers", "shared", NULL};
     struct config_cluster *c = &r->c->cluster;
     int wanted[2] = {TIER_PEERS, TIER_SHARED}, count = 2;
-    char key[16];
+    char key[24];
 
     if (y->cluster_order_count > 0)
         count = y->cluster_order_count;

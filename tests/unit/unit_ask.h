@@ -233,9 +233,10 @@ static inline bool question_head(void *arg, const struct transfer_response *r)
     atomic_fetch_add(&q->heads, 1);
     if (q->pause == AT_HEAD)
         ask_pause(q->a, true);
+    bool goes_on = !q->refuses && q->cancel != AT_HEAD; /* when it is dropped the test may free it */
     if (q->cancel == AT_HEAD)
         question_drop(q);
-    return !q->refuses && q->cancel != AT_HEAD;
+    return goes_on;
 }
 
 static inline bool question_data(void *arg, const void *data UNUSED, size_t len)
@@ -244,9 +245,10 @@ static inline bool question_data(void *arg, const void *data UNUSED, size_t len)
 
     assert_int_equal(atomic_load(&q->dropped), 0);
     atomic_fetch_add(&q->bytes, (long long)len);
-    if (q->cancel == AT_DATA)
+    bool goes_on = q->cancel != AT_DATA;
+    if (!goes_on)
         question_drop(q);
-    return q->cancel != AT_DATA;
+    return goes_on;
 }
 
 static inline void question_done(void *arg, const struct transfer_response *r, const struct err *err)
