@@ -99,10 +99,11 @@ struct blob_fetch {
     int lacked;                      /* how often others had nothing */
     struct peer *givers[GIVERS_MAX]; /* nodes whose bytes it has; references */
     int giver_count;
-    bool bucket;             /* it may be asked */
-    bool unvouched;          /* the size is by another node */
-    int failed;              /* how many of them failed */
-    enum stripe_from opened; /* the first that answered */
+    bool bucket;               /* it may be asked */
+    struct digest bucket_name; /* of the blob there */
+    bool unvouched;            /* the size is by another node */
+    int failed;                /* how many of them failed */
+    enum stripe_from opened;   /* the first that answered */
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */

@@ -28,7 +28,7 @@ void blob_striped_distrust(struct fetch *f)
         else
             peer_note_failure(b->givers[i], "its bytes, or those of others, were wrong");
     if (b->bucket)
-        bucket_note_wrong(cluster_bucket(all->cluster), &f->digest);
+        bucket_note_wrong(cluster_bucket(all->cluster), &b->bucket_name);
     log_limited_about(LOG_LEVEL_ERROR, "wrong bytes from nodes", f->want.site->host,
                       "a blob of %s: what other nodes or the bucket sent was wrong; its registry alone is asked again",
                       f->want.name);
