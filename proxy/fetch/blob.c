@@ -101,8 +101,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     bool vouched = blob_source_is_registry(s);
-    if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
-        ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
+    blob_source_prove(s);
     b->proved = true;
     if (!vouched || (r->status == 206 && blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to))
         ingest_note_unvouched(b->ingest);

@@ -10,6 +10,20 @@
 
 enum { DISTRUST_MS = 10 * 60 * 1000 };
 
+/* ---- whose it is ---- */
+
+void blob_source_prove(const struct blob_source *s)
+{
+    const struct fetch *f = s->fetch;
+    bool from_bucket = s->choice.from == STRIPE_BUCKET;
+    bool by_bytes = blob_source_is_registry(s) || from_bucket || cluster_is_encrypted(f->fetcher->all->cluster);
+
+    ON_LOOP(f->fetcher->loop);
+    if (!from_bucket || f->want.is_private)
+        ingest_also_link(blob_of(s->fetch)->ingest, f->want.name, by_bytes ? PROOF_BYTES : PROOF_HEAD,
+                         f->want.is_private);
+}
+
 /* ---- wrong bytes ---- */
 
 void blob_striped_distrust(struct fetch *f)
@@ -28,7 +42,7 @@ void blob_striped_distrust(struct fetch *f)
         else
             peer_note_failure(b->givers[i], "its bytes, or those of others, were wrong");
     if (b->bucket)
-        bucket_note_wrong(cluster_bucket(all->cluster), &f->digest);
+        bucket_note_wrong(cluster_bucket(all->cluster), &b->bucket_name);
     log_limited_about(LOG_LEVEL_ERROR, "wrong bytes from nodes", f->want.site->host,
                       "a blob of %s: what other nodes or the bucket sent was wrong; its registry alone is asked again",
                       f->want.name);
