@@ -138,6 +138,13 @@ static const char *refusal_of(const char *peer)
     return NULL;
 }
 
+static const char *ask_why(const struct err *err)
+{
+    if (strstr(err->msg, "certificate"))
+        return "a certificate is not accepted, its or this node's: entrepot doctor says why";
+    return err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached";
+}
+
 static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
     bool denied = r->status == 401 || r->status == 403, cancelled = err && err->code == ERR_CANCELLED;
@@ -145,7 +152,7 @@ static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer
     if (cancelled && (r->status == 200 || r->status == 206 || r->status == 0))
         return;
     if (err && !cancelled)
-        peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
+        peer_note_failure(a->peer, ask_why(err));
     else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
     else if (denied && refusal_of(r->peer))
