@@ -167,6 +167,11 @@ def hangs_and_lives(q):
     q.sleep()
 
 
+def hangs_and_grows(q):
+    """And says, when it is asked, that more and more of the blob comes there."""
+    q.sleep()
+
+
 def drips_and_lives(q):
     drips(q)
 
@@ -297,12 +302,12 @@ def is_packed(q):
 
 ALL = {f.__name__.replace("_", "-"): f for f in (
     honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole,
-    other_manifest, other_tag, no_digest, drips, crawls, drips_and_lives, hangs, hangs_and_lives, hangs_in_head,
+    other_manifest, other_tag, no_digest, drips, crawls, drips_and_lives, hangs, hangs_and_lives, hangs_and_grows, hangs_in_head,
     hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects, redirects_to_itself,
     names_itself, names_a_stranger, names_the_asker, names_the_others, is_a_page, is_garbage, is_old, is_older,
     is_newer, floods_headers, continues, closes, resets, has_no_end, is_huge, is_packed)}
 # Those that answer, when they are asked whether they live, that they wait for their registry.
-LIVING = ("hangs-and-lives", "drips-and-lives")
+LIVING = ("hangs-and-lives", "hangs-and-grows", "drips-and-lives")
 
 
 def read_head(conn):
@@ -324,7 +329,8 @@ def talk(conn, address, how):
             if q.path.startswith("/cluster/"):
                 note(at=address, how=how, lives=q.target, headers=q.headers)
                 if how in LIVING:
-                    q.answer(200, {}, b"", HELLO + "; life=waits")
+                    grown = f"; got={time.monotonic_ns() // 1000}" if how == "hangs-and-grows" else ""
+                    q.answer(200, {}, b"", HELLO + "; life=waits" + grown)
                 else:
                     q.sleep()
                 continue
