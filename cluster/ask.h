@@ -15,7 +15,7 @@
  *
  *     HEAD /cluster/life?digest=<digest>&at=<offset>  ─▶  Entrepot-Peer: v=1; life=waits   it waits for a registry:
  *                                                         so do we, for ASK_EXCUSED_MS at most while nothing of the
- *                                                         blob comes there (got=<bytes>)
+ *                                                         blob comes there (got=<bytes>), and here
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
@@ -64,6 +64,7 @@ struct ask {
     bool insist;                     /* the node itself is to answer, and not to name another */
     const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
+    int64_t (*received)(void *arg);  /* bytes of the blob that have come here, from anybody; NULL: another question */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
