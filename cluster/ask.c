@@ -385,7 +385,7 @@ static bool take_word(const char *word, size_t len, struct ask_head *out)
     else if (strncmp(text, "from=", 5) == 0)
         snprintf(out->from, sizeof(out->from), "%s", text + 5);
     else if (strncmp(text, "size=", 5) == 0)
-        out->size = ask_number(text + 5, INT64_MAX);
+        out->size = ask_number(text + 5, ASK_SIZE_MAX);
     else if (strncmp(text, "not=", 4) == 0)
         snprintf(out->failed, sizeof(out->failed), "%.*s", (int)PEER_NAME_MAX, text + 4);
     else if (strcmp(text, "have") == 0)

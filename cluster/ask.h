@@ -32,7 +32,7 @@ enum {
     ASK_HOPS_MAX = 2,
     ASK_SILENT_MS = 600,
     ASK_HURRIED_MS = 300,
-    ASK_EXCUSED_MS = 3000,
+    ASK_EXCUSED_MS = 2000,
     ASK_WAITED_MS = 60000,   /* whatever comes there */
     ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
     ASK_PEER_MAX = 639,      /* bytes of the value of Entrepot-Peer */
@@ -40,6 +40,7 @@ enum {
 
 #define ASK_HEADER    "Entrepot-Peer"
 #define ASK_LIFE_PATH "/cluster/life"
+#define ASK_SIZE_MAX  ((int64_t)1 << 40) /* of a blob, as another node says it */
 
 struct ask {
     struct peer *peer; /* a reference is taken */

@@ -162,7 +162,8 @@ void server_on_complete(void *arg, struct http_request *req)
     ON_LOOP(sl->loop);
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
-    metrics_count(sl->metrics, req);
+    if (note_of(req)->hops == 0) /* other nodes count for their own clients */
+        metrics_count(sl->metrics, req);
     if (sl->proxy->cluster)
         peer_note_sent(&sl->registry, req);
     record_end(sl, req);

@@ -1,6 +1,7 @@
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 
 struct follower {
     /* set once, before it is published */
@@ -86,7 +87,8 @@ static bool is_held_back(const struct follower *f)
 {
     const struct ingest *i = f->ingest;
 
-    return i->unvouched && !f->for_node && (i->size <= INGEST_HELD_MAX || !i->sized);
+    return i->unvouched && !f->for_node && (i->size <= INGEST_HELD_MAX || !i->sized) &&
+           clock_mono_ms() - i->unvouched_ms < INGEST_HELD_MS;
 }
 
 /* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.

@@ -55,6 +55,7 @@ static void ingest_read_row(struct index_txn *t, void *arg)
     i->size = row.size;
     i->is_public = !row.is_private;
     i->unvouched = row.unvouched;
+    i->unvouched_ms = clock_mono_ms();
     i->earlier_count = row.repo_count;
     memcpy(i->earlier, row.repos, sizeof(i->earlier));
     snprintf(i->validator, sizeof(i->validator), "%.*s", VALIDATOR_MAX - ORIGIN_LEN, row.validator + ORIGIN_LEN);
@@ -325,6 +326,7 @@ void ingest_note_unvouched(struct ingest *i)
 {
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
+    i->unvouched_ms = i->unvouched ? i->unvouched_ms : clock_mono_ms();
     i->unvouched = true;
     pthread_mutex_unlock(&i->lock);
 }

@@ -38,7 +38,7 @@
  *
  * Unvouched bytes: other nodes and buckets are sources, too, and one of them may send wrong bytes. Until the digest is
  * verified, clients get nothing of a blob of at most INGEST_HELD_MAX with such bytes (or of one of which only they say
- * that it is larger), so that it can be fetched again
+ * that it is larger), for INGEST_HELD_MS at most, so that it can be fetched again
  * from its registry without their noticing. Other nodes get it as it comes: they do the same.
  *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
@@ -81,6 +81,7 @@ enum {
     INGEST_CHECKPOINT = 8 << 20,   /* bytes between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500,    /* and milliseconds */
     INGEST_HELD_MAX = 1 << 30,     /* bytes of a blob that is held back for that; larger ones are sent as they come */
+    INGEST_HELD_MS = 20000,        /* and for so long: a client that gets nothing for minutes gives up */
     RELAY_WINDOW = 256 << 10,      /* bytes in memory that a relay's follower may read, and has not read yet */
 };
 

@@ -108,12 +108,13 @@ struct ingest {
     size_t bitmap_len; /* bytes */
     struct front *fronts;
     size_t front_count, front_cap;
-    int64_t prefix;   /* bytes from the beginning that are here */
-    int64_t received; /* bytes in whole segments and up to the fronts */
-    bool unvouched;   /* bytes have come from elsewhere than its registry */
-    bool sized;       /* its registry has said the size, too */
-    bool whole;       /* a follower has asked for more than half of it */
-    bool wanting;     /* events.wanted() is posted */
+    int64_t prefix;       /* bytes from the beginning that are here */
+    int64_t received;     /* bytes in whole segments and up to the fronts */
+    bool unvouched;       /* bytes have come from elsewhere than its registry */
+    int64_t unvouched_ms; /* since when; monotonic */
+    bool sized;           /* its registry has said the size, too */
+    bool whole;           /* a follower has asked for more than half of it */
+    bool wanting;         /* events.wanted() is posted */
     int follower_count;
     int64_t taken;      /* relays: bytes the follower has taken; -1: there was none yet */
     int64_t punched;    /* relays: bytes at the beginning that were given back */

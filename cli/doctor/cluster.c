@@ -1,16 +1,17 @@
 /* The cluster: who the nodes are, whether each can be reached, the bucket, and the clocks. Everything at once, and for
  * five seconds at most:
  *
- *     etcd ──▶ each URL: the list of nodes           peers ──▶ GET /v2/ at each address: TLS, Date
+ *     etcd ──▶ each URL: the list of nodes           peers ──▶ HEAD /cluster/life at each address: TLS, secret, Date
  *     DNS ───▶ the name (cluster_dns.c)              bucket ─▶ a blob that it has not (cluster_shared.c)
  *
- * A node needs no proof for an answer: that it refuses says that it is there. Whether it takes this one for a node of
- * the cluster is what the daemon knows, which is asked for its list.
+ * Nodes are asked as the daemon asks them, with the secret as it is in the file now.
  */
 #include "cli/doctor/cluster.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "base/tls_files.h"
+#include "cluster/ask.h"
 
 #include <event2/event.h>
 #include <string.h>
@@ -146,32 +147,60 @@ static void cluster_take_peer(void *arg, const struct transfer_response *r, cons
 {
     struct cluster_peer *p = arg;
     struct cluster_look *all = p->all;
+    bool encrypted = all->config->tls.cert != NULL;
 
     if (err)
         doctor_add_cluster(all->findings, DOCTOR_WARNING, p->address, "this node cannot be reached", err->msg,
-                           "check that entrepot runs there, the firewall, and the certificate (cluster.tls)");
+                           encrypted ? "check that entrepot runs there, the firewall, and on both nodes cluster.tls"
+                                     : "check that entrepot runs there, and the firewall");
     else if (!r->is_entrepot && !r->peer[0])
         doctor_add_cluster(all->findings, DOCTOR_WARNING, p->address, "what answers there is no node of a cluster",
                            NULL, "compare cluster.advertise and cluster.listen there");
+    else if (strstr(r->peer, "refused=proof"))
+        doctor_add_cluster(all->findings, DOCTOR_WARNING, p->address, "it refuses this node",
+                           "it has another cluster.secret_file, or only one of the two has any",
+                           "copy the same file to both nodes, and restart where it was replaced");
+    else if (strstr(r->peer, "refused=version"))
+        doctor_add_cluster(all->findings, DOCTOR_WARNING, p->address, "it refuses this node",
+                           "it does not understand this version's requests", "upgrade the older one");
     else
-        all->peers_reached++;
+        all->peers_reached += !strstr(r->peer, "refused=");
     if (!err)
         cluster_compare_clock(p, r->date);
     doctor_cluster_end(all);
 }
 
+/* NULL: there is no secret, or this user cannot read it. */
+static struct proofs *cluster_read_proofs(const struct config_cluster *c)
+{
+    struct err err = {0};
+    _cleanup_secret_ char *secret = c->secret_file ? secret_read(c->secret_file, &err) : NULL;
+
+    return secret ? proofs_new(secret) : NULL;
+}
+
 static void cluster_ask_peer(struct cluster_look *all, const char *address)
 {
     bool encrypted = all->config->tls.cert != NULL;
-    _cleanup_free_ char *url = xasprintf("http%s://%s/v2/", encrypted ? "s" : "", address);
+    _cleanup_free_ char *url = xasprintf("http%s://%s" ASK_LIFE_PATH, encrypted ? "s" : "", address),
+                        *peer = xasprintf("v=%d; hops=%d", ASK_VERSION, (int)ASK_HOPS_MAX),
+                        *peer_line = xasprintf(ASK_HEADER ": %s", peer);
+    _cleanup_free_ char *proof_line = NULL;
     static const char *const anybody[] = {"*", NULL};
     struct cluster_peer *p = xcalloc(1, sizeof(*p));
+    char proof[PROOF_MAX];
 
     *p = (struct cluster_peer){all, address};
+    if (all->proofs) {
+        proof_make(all->proofs, &(struct proof_of){"HEAD", ASK_LIFE_PATH, address, peer, "", ""}, proof);
+        proof_line = xasprintf(PROOF_HEADER ": %s", proof);
+    }
+    const char *const headers[] = {peer_line, proof_line, NULL};
     all->waiting++;
     all->peers_asked++;
-    transfer_start(all->engine, &(struct transfer_request){.method = "GET",
+    transfer_start(all->engine, &(struct transfer_request){.method = "HEAD",
                                                            .url = url,
+                                                           .headers = headers,
                                                            .range_first = -1,
                                                            .trust = encrypted ? &all->trust : NULL,
                                                            .shown_to = anybody,
@@ -209,7 +238,7 @@ static void cluster_judge_peers(const struct cluster_look *all)
                            "no other has entered itself yet, or they are not found", "entrepot peers has the list");
 }
 
-/* What the daemon has learnt: a secret that differs shows only there. */
+/* What the daemon has learnt. */
 static void cluster_look_at_resting(const json_t *peers, json_t *findings)
 {
     const json_t *p;
@@ -260,6 +289,7 @@ void doctor_look_at_cluster(const struct config *c, const json_t *known, json_t 
     event_add(timer, &most);
     for (int i = 0; c->cluster.etcd[i]; i++)
         cluster_ask_etcd(all, c->cluster.etcd[i]);
+    all->proofs = cluster_read_proofs(&c->cluster);
     cluster_ask_peers(all, all->peers);
     if (c->cluster.shared.s3)
         doctor_look_at_shared(all);

@@ -7,6 +7,7 @@
 
 #include "cluster/etcd.h"
 #include "cluster/peers.h"
+#include "cluster/proof.h"
 #include "config/config.h"
 #include "upstream/transfer.h"
 
@@ -16,8 +17,9 @@ struct cluster_look {
     const json_t *peers; /* as the daemon knows them; NULL: it does not, or does not run */
     struct loop *loop;
     struct transfer_engine *engine;
-    struct trust trust; /* between peers */
-    int waiting;        /* for so many answers */
+    struct trust trust;    /* between peers */
+    struct proofs *proofs; /* the same; NULL: there is no secret, or it cannot be read */
+    int waiting;           /* for so many answers */
     int peers_asked, peers_reached;
     bool etcd_answered;
 };

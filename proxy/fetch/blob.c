@@ -104,7 +104,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
     if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
         ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
     b->proved = true;
-    if (!vouched || (blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to)) /* the rest may not be */
+    if (!vouched || (r->status == 206 && blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to))
         ingest_note_unvouched(b->ingest);
     if (s->peer)
         blob_striped_note_giver(b, s->peer);
@@ -245,16 +245,18 @@ static void blob_source_failed(struct blob_source *s, const struct transfer_resp
 
 /* ---- the ingest's callbacks ---- */
 
-static bool is_of_another_repository(const struct fetch *f, const struct fetch_waiter *w)
+/* Of another repository; or of a client of this node, where another node has asked first: for a range by a size that may
+ * be wrong. */
+static bool asks_otherwise(const struct fetch *f, const struct fetch_waiter *w)
 {
-    return strcmp(w->want.name, f->want.name) != 0;
+    return strcmp(w->want.name, f->want.name) != 0 || (f->want.hops > 0 && w->want.hops == 0);
 }
 
 /* That one repository is refused says nothing about another. */
 static void let_others_try(struct fetch *f)
 {
     if (!f->fetcher->stopping)
-        fetch_part_with(f, is_of_another_repository, fetch_begin_again);
+        fetch_part_with(f, asks_otherwise, fetch_begin_again);
 }
 
 static void blob_finished(void *arg, enum ingest_state state, const struct err *err);

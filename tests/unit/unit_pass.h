@@ -59,7 +59,7 @@ static inline int pass_setup(void **state)
     t->io = pool_new("io", 2, NULL);
     t->cache = cache_open(t->dir, t->io, NULL, &err);
     assert_non_null(t->cache);
-    t->sites = sites_new(&t->config, NULL, t->cache);
+    t->sites = sites_new(&t->config, NULL, t->cache, NULL);
     t->fetchers = fetchers_new(t->cache, &t->config, NULL, 2, &err);
     t->f.loop = loop_new("test", NULL);
     t->f.forward = true;
