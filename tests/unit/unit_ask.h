@@ -66,7 +66,7 @@ static inline bool node_life(struct toy_connection *c)
     bool grows = node_is("grows"), waits = grows || node_is("waits") || node_is("waits-a-little");
     _cleanup_free_ char *text = xasprintf("HTTP/1.1 200 OK\r\nEntrepot-Peer: v=1; life=%s; got=%d\r\n"
                                           "Content-Length: 0\r\n\r\n",
-                                          waits ? "waits" : "here", grows ? n * 1000 : 5);
+                                          waits ? "waits" : "here", grows ? n * ASK_PROGRESS : 5);
 
     if (node_is("silent")) {
         node_hang(c);
@@ -263,11 +263,18 @@ static inline void question_done(void *arg, const struct transfer_response *r, c
     atomic_fetch_add(&q->done, 1);
 }
 
+/* What comes to the node that grows comes here, too. */
+static inline int64_t question_received(void *arg UNUSED)
+{
+    return atomic_load(&node.lives);
+}
+
 static inline void question_begin(void *arg)
 {
     struct question *q = arg;
 
     q->began_ms = clock_mono_ms();
+    q->ask.received = question_received;
     q->a = ask_start(q->f->cluster, &q->ask);
     assert_ptr_equal(ask_peer(q->a), q->f->peer);
     if (q->cancel == AT_ONCE)
