@@ -15,8 +15,8 @@
 enum {
     TAKERS_BUSY = 4, /* nodes that are being sent something: a home with as many names another */
     TAKERS_CHILDREN = 2,
-    TAKERS_STRIPES = 1024, /* that are remembered; the least recently used one is forgotten */
-    TAKERS_NODES = 512,    /* of one stripe */
+    TAKERS_STRIPES = 256, /* that are remembered; the least recently used one is forgotten */
+    TAKERS_NODES = 4096,    /* of one stripe */
     TAKERS_LIFE_MS = 5 * 60 * 1000,
 };
 
