@@ -10,8 +10,8 @@
  * `hops` says how far the question has come, so that none goes in a circle: 1, the node may ask another zone's home, 2,
  * it may ask the registry alone; `have`: it answers with what it has, and asks nobody.
  *
- * Patience. A node that is dead, hangs, or sends drop by drop costs ASK_SILENT_MS: if it brings next to nothing for half
- * of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
+ * Patience. A node that is dead, hangs, or sends drop by drop costs ASK_SILENT_MS: if it brings next to nothing for
+ * half of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
  *
  *     HEAD /cluster/life?digest=<digest>&at=<offset>  ─▶  Entrepot-Peer: v=1; life=waits   it waits for a registry:
  *                                                         so do we, for ASK_EXCUSED_MS at most while nothing of the
