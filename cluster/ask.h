@@ -82,7 +82,7 @@ void ask_cancel(struct peer_ask *a);
 struct peer *ask_peer(const struct peer_ask *a);
 /* What an answer about a tag says: its digest, and since when that is known. The caller frees. */
 char *ask_says(const char *digest, int64_t age_s);
-/* Whether the node, and nobody on the way, has said so: by the secret, or TLS. */
+/* Whether the node vouches for it: by the secret, or TLS. */
 bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r);
 
 /* What another node says of a question: the value of Entrepot-Peer. */

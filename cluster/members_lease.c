@@ -26,6 +26,7 @@ struct members_lease {
     struct etcd_call *call; /* under way */
     int64_t lease, ttl_s;   /* lease 0: none */
     bool renews;            /* the key is to be written again */
+    bool leaves;            /* from then on it is not */
     void (*on_left)(void *arg);
     void *left_arg;
 };
@@ -102,7 +103,7 @@ static void lease_step(void *arg)
 void members_lease_renew(struct members_lease *l)
 {
     ON_LOOP(l->place->loop);
-    if (l->step != LEASE_KEEP || l->renews || l->on_left)
+    if (l->step != LEASE_KEEP || l->renews || l->leaves)
         return;
     l->renews = true;
     if (!l->call)
@@ -159,6 +160,7 @@ static void lease_on_revoked(void *arg, const struct etcd_answer *a UNUSED, cons
 bool members_lease_leave(struct members_lease *l, void (*on_left)(void *arg), void *arg)
 {
     ON_LOOP(l->place->loop);
+    l->leaves = true;
     etcd_cancel(l->call);
     l->call = l->lease ? etcd_revoke(l->etcd, l->lease, lease_on_revoked, l) : NULL;
     l->lease = 0;

@@ -397,7 +397,7 @@ static void source_ask_bucket(struct blob_source *s)
     const struct bucket_range range = {
         .engine = f->fetcher->engine,
         .loop = f->fetcher->loop,
-        .digest = f->digest,
+        .digest = blob_of(f)->bucket_name,
         .first = s->first,
         .last = s->end == INT64_MAX ? -1 : s->end - 1,
         .on_head = source_take_head,

@@ -18,7 +18,7 @@ static void parsed(void **state UNUSED)
         {"v=1;hops=2;have", true, 2, 0, true, ""},
         {"hops=1; v=7; later=x; ; ;", true, 1, 0, false, ""}, /* of a later version */
         {"v=1; hops=1; size=-5", true, 1, 0, false, ""},
-        {"v=1; hops=1; size=99999999999999999999999", true, 1, INT64_MAX, false, ""},
+        {"v=1; hops=1; size=99999999999999999999999", true, 1, ASK_SIZE_MAX, false, ""},
         {"", false, 0, 0, false, ""},
         {"v=1", false, 0, 0, false, ""},
         {"hops=1", false, 0, 0, false, ""},

@@ -301,12 +301,88 @@ static void no_lease(void **state UNUSED)
     }
 }
 
+/* A watch may say that a node's key is gone when the node has left: by its own leaving. */
+struct leaving {
+    struct members_place place;
+    struct etcd *etcd;
+    struct members_lease *lease;
+    atomic_int kept, left;
+};
+
+static void leaving_on_state(void *arg, const struct err *err)
+{
+    if (!err)
+        atomic_fetch_add(&((struct leaving *)arg)->kept, 1);
+}
+
+static void leaving_on_left(void *arg)
+{
+    struct leaving *l = arg;
+
+    members_lease_renew(l->lease);
+    atomic_fetch_add(&l->left, 1);
+}
+
+static void leaving_begin(void *arg)
+{
+    struct leaving *l = arg;
+
+    l->lease = members_lease_new(&l->place, l->etcd, "/p/nodes/self:1", leaving_on_state, l);
+}
+
+static void leaving_leave(void *arg)
+{
+    struct leaving *l = arg;
+
+    assert_true(members_lease_leave(l->lease, leaving_on_left, l));
+    members_lease_renew(l->lease);
+}
+
+static void missing_after_it_left(void **state UNUSED)
+{
+    static const struct toy_etcd_answer answers[] = {LEASE, {0}};
+    struct leaving l = {0};
+    struct toy_etcd etcd;
+    struct member self = {.address = "self:1"};
+    struct err err = {0};
+
+    toy_etcd_start(&etcd, answers);
+    const char *const endpoints[] = {etcd.url, NULL};
+    l.place = (struct members_place){.self = &self, .peers = &peers, .loop = loop_new("test", &err)};
+    assert_non_null(l.place.loop);
+    l.place.engine = transfer_engine_new(l.place.loop, &err);
+    assert_non_null(l.place.engine);
+    l.etcd =
+        etcd_new(&(struct etcd_options){.loop = l.place.loop, .engine = l.place.engine, .endpoints = endpoints}, &err);
+    assert_non_null(l.etcd);
+    loop_post(l.place.loop, leaving_begin, &l);
+    assert_true(loop_start(l.place.loop, &err));
+    for (int i = 0; i < 1000 && !atomic_load(&l.kept); i++)
+        usleep(5000);
+    loop_post(l.place.loop, leaving_leave, &l);
+    for (int i = 0; i < 1000 && !atomic_load(&l.left); i++)
+        usleep(5000);
+    assert_int_equal(atomic_load(&l.left), 1);
+    loop_stop(l.place.loop);
+    loop_join(l.place.loop);
+    assert_int_equal(toy_etcd_saw(&etcd, "/v3/kv/put "), 1);
+    etcd_end(l.etcd);
+    members_lease_free(l.lease);
+    transfer_engine_end(l.place.engine);
+    transfer_engine_free(l.place.engine);
+    etcd_free(l.etcd);
+    loop_free(l.place.loop);
+    toy_etcd_stop(&etcd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),   cmocka_unit_test(values),     cmocka_unit_test(table),
-        cmocka_unit_test(pauses),      cmocka_unit_test(a_good_one), cmocka_unit_test(too_much),
-        cmocka_unit_test(odd_answers), cmocka_unit_test(refusals),   cmocka_unit_test(no_lease),
+        cmocka_unit_test(addresses),   cmocka_unit_test(values),
+        cmocka_unit_test(table),       cmocka_unit_test(pauses),
+        cmocka_unit_test(a_good_one),  cmocka_unit_test(too_much),
+        cmocka_unit_test(odd_answers), cmocka_unit_test(refusals),
+        cmocka_unit_test(no_lease),    cmocka_unit_test(missing_after_it_left),
     };
 
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);

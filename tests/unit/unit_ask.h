@@ -164,7 +164,7 @@ static inline int setup(void **state)
     write_secret(f);
     f->config.advertise = "10.0.0.8:5443";
     f->config.secret_file = f->secret_file;
-    f->cluster = cluster_new(&f->config, &err);
+    f->cluster = cluster_new(&f->config, NULL, &err);
     assert_non_null(f->cluster);
     snprintf(other.address, sizeof(other.address), "127.0.0.1:%d", toy.port);
     peers_set(cluster_peers(f->cluster), &other, 1);
