@@ -16,6 +16,8 @@ WHO, NODE, CLIENTS, SECRET_FILE, PID, BLOB = sys.argv[1:7]
 SECRET = open(SECRET_FILE).read().strip().encode()
 TARGET = f"/v2/library/app/blobs/{BLOB}?ns=docker.io"
 OWN_PAGES = ("/", "/metrics", "/status.json", "/events", "/readyz", "/v1/status", "/v2/_catalog", "/token", "/v2/library/app/tags/list")
+with open(f"/proc/{PID}/maps") as maps:  # a sanitizer keeps what is freed
+    ROOM = 20 if "san.so" in maps.read() else 1
 failures = []
 
 
@@ -150,15 +152,15 @@ def slow_and_large():
     expect("a head without an end is ended", took < 4, f"{took:.1f} s")
     for count, what, text in ((1500, "that say nothing", b""), (300, "with half a head", b"GET / HTTP/1.1\r\nX: " + b"y" * 30000)):
         for _ in range(count):
-            s = connect(seconds=2)
-            s.setblocking(False)
-            try:
+            try:  # beyond their bound connections are reset
+                s = connect(seconds=2)
+                held.append(s)
+                s.setblocking(False)
                 s.send(text)
             except OSError:
                 pass
-            held.append(s)
         grown = memory() - before
-        expect(f"{count} connections {what}", grown < 120 << 10, f"{grown} KiB more, {grown / len(held):.1f} a connection")
+        expect(f"{count} connections {what}", grown < ROOM * 120 << 10, f"{grown} KiB more, {grown / len(held):.1f} a connection")
         honest("beside them")
     for s in held:
         s.close()
@@ -266,7 +268,7 @@ def random_digests(count):
     for t in threads:
         t.join()
     grown = memory() - before
-    expect(f"{count} blobs that there are not", 200 not in seen and 206 not in seen and grown < 60 << 10, f"{seen}, {grown} KiB more, {time.monotonic() - begun:.1f} s")
+    expect(f"{count} blobs that there are not", 200 not in seen and 206 not in seen and grown < ROOM * 60 << 10, f"{seen}, {grown} KiB more, {time.monotonic() - begun:.1f} s")
 
 
 if WHO == "outsider":
