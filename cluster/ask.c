@@ -35,6 +35,7 @@ struct peer_ask {
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    int64_t (*received)(void *arg); /* NULL: it is not about a blob */
     void *arg;
     bool paused, hurry;
     bool begun;               /* its head has come */
@@ -48,7 +49,8 @@ struct peer_ask {
     int silent_ticks;         /* in a row */
     int here;                 /* how often it had what it did not send, in a row */
     int64_t excused_ms;       /* for so long it has waited for others */
-    int64_t waited_ms, there; /* in all; bytes of the blob that have come there */
+    int64_t waited_ms, there; /* in all; bytes of the blob that have come there, as it says */
+    int64_t own;              /* ... and here, when it was asked last */
 };
 
 /* ---- the headers ---- */
@@ -138,6 +140,13 @@ static const char *refusal_of(const char *peer)
     return NULL;
 }
 
+static const char *ask_why(const struct err *err)
+{
+    if (strstr(err->msg, "certificate"))
+        return "a certificate is not accepted, its or this node's: entrepot doctor says why";
+    return err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached";
+}
+
 static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
     bool denied = r->status == 401 || r->status == 403, cancelled = err && err->code == ERR_CANCELLED;
@@ -145,7 +154,7 @@ static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer
     if (cancelled && (r->status == 200 || r->status == 206 || r->status == 0))
         return;
     if (err && !cancelled)
-        peer_note_failure(a->peer, err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached");
+        peer_note_failure(a->peer, ask_why(err));
     else if (!r->peer[0])
         peer_note_failure(a->peer, "what answers there is no node of the cluster, or of another version");
     else if (denied && refusal_of(r->peer))
@@ -204,10 +213,13 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
         return;
     }
     const char *got = strstr(r->peer, "got=");
-    int64_t there = got ? strtoll(got + 4, NULL, 10) : 0;
+    int64_t there = got ? strtoll(got + 4, NULL, 10) : 0, own = a->received ? a->received(a->arg) : 0;
+    /* What comes there comes here, too, from it or from others: else it only says so. */
+    bool grows = there >= a->there + ASK_PROGRESS && own > a->own;
     a->waited_ms += a->silent_ticks * ASK_TICK_MS;
-    a->excused_ms = there >= a->there + ASK_PROGRESS ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
+    a->excused_ms = grows ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
     a->there = MAX(a->there, there);
+    a->own = own;
     a->silent_ticks = 0;
     if (a->excused_ms >= (a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
@@ -294,6 +306,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->loop = q->loop;
     a->on_head = q->on_head;
     a->on_data = q->on_data;
+    a->received = q->received;
     a->on_done = q->on_done;
     a->arg = q->arg;
     a->has_login = authorization != NULL;

@@ -10,12 +10,12 @@
  * `hops` says how far the question has come, so that none goes in a circle: 1, the node may ask another zone's home, 2,
  * it may ask the registry alone; `have`: it answers with what it has, and asks nobody.
  *
- * Patience. A node that is dead, hangs, or sends drop by drop costs ASK_SILENT_MS: if it brings next to nothing for half
- * of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
+ * Patience. A node that is dead, hangs, or sends drop by drop costs ASK_SILENT_MS: if it brings next to nothing for
+ * half of that, it is asked on another connection whether it lives, and whether it has what it was asked for:
  *
  *     HEAD /cluster/life?digest=<digest>&at=<offset>  ─▶  Entrepot-Peer: v=1; life=waits   it waits for a registry:
  *                                                         so do we, for ASK_EXCUSED_MS at most while nothing of the
- *                                                         blob comes there (got=<bytes>)
+ *                                                         blob comes there (got=<bytes>), and here
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
@@ -64,6 +64,7 @@ struct ask {
     bool insist;                     /* the node itself is to answer, and not to name another */
     const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
+    int64_t (*received)(void *arg);  /* bytes of the blob that have come here, from anybody; NULL: another question */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
@@ -81,7 +82,7 @@ void ask_cancel(struct peer_ask *a);
 struct peer *ask_peer(const struct peer_ask *a);
 /* What an answer about a tag says: its digest, and since when that is known. The caller frees. */
 char *ask_says(const char *digest, int64_t age_s);
-/* Whether the node, and nobody on the way, has said so: by the secret, or TLS. */
+/* Whether the node vouches for it: by the secret, or TLS. */
 bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r);
 
 /* What another node says of a question: the value of Entrepot-Peer. */

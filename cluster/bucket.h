@@ -2,6 +2,9 @@
  *
  *     <prefix>blobs/sha256/<2 hex>/<hex>    one object a blob, whole; its reader checks its bytes
  *
+ * A private blob has another name than its digest, which has that of its repository in it: that somebody knows the
+ * digest, and writes a manifest that contains it, does not open it. What is named so is read for that repository alone.
+ *
  * A bucket is never needed: one that fails rests for a while. Written behind: a blob that was stored is queued, and
  * uploaded by a loop of its own ("bucket"), unless it is there already (If-None-Match: *). Everything is bounded.
  */
@@ -42,8 +45,8 @@ void bucket_free(struct bucket *b); /* may be NULL */
 struct bucket_range {
     struct transfer_engine *engine;
     struct loop *loop;
-    struct digest digest;
-    int64_t first, last; /* inclusive; last -1: to the end */
+    struct digest digest; /* the name */
+    int64_t first, last;  /* inclusive; last -1: to the end */
     /* as in transfer.h; never with another status than 200 or 206: what the bucket lacks or refuses is ERR_NOT_FOUND,
      * what it fails at ERR_UPSTREAM, ERR_TIMEOUT or ERR_UNREACHABLE */
     bool (*on_head)(void *arg, const struct transfer_response *r);
@@ -66,7 +69,9 @@ void bucket_note_wrong(struct bucket *b, const struct digest *d);
 /* ---- writing ---- */
 
 /* A blob was stored here: it is uploaded some time, unless the queue is full. Any thread. */
-void bucket_offer(struct bucket *b, const struct digest *d, int64_t size);
+void bucket_offer(struct bucket *b, const struct digest *d, const struct digest *name, int64_t size);
+/* The name of a private blob of a repository ("docker.io/team/app"); that of a public one is its digest. */
+void bucket_name_private(const char *repository, const struct digest *d, struct digest *name);
 
 struct bucket_stats {
     bool up;                          /* its last answer was one */

@@ -44,7 +44,7 @@ struct bucket_slot {
 struct bucket_upload {
     TAILQ_ENTRY(bucket_upload) entry;
     struct bucket *b;
-    struct digest digest;
+    struct digest digest, name;
     int64_t size;
     int tries;
     int64_t due_ms; /* monotonic: not before */

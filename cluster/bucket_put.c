@@ -71,7 +71,7 @@ static void upload_take_head(void *arg, const struct bucket_answer *a)
         return;
     }
     bool is_there = a->status == 200;
-    u->replace = is_there && (a->r->content_length != u->size || bucket_is_wrong(u->b, &u->digest));
+    u->replace = is_there && (a->r->content_length != u->size || bucket_is_wrong(u->b, &u->name));
     if (is_there && !u->replace) {
         bucket_upload_end(u, BUCKET_PUT_THERE, NULL);
         return;
@@ -94,7 +94,7 @@ static void upload_start(struct bucket_upload *u)
         bucket_upload_end(u, BUCKET_PUT_GONE, NULL);
         return;
     }
-    u->path = s3_blob_path(&b->place, &u->digest);
+    u->path = s3_blob_path(&b->place, &u->name);
     u->call = bucket_call_start(&(struct bucket_ask){.b = b,
                                                      .loop = b->loop,
                                                      .engine = b->engine,

@@ -10,23 +10,31 @@
 
 /* ---- the queue ---- */
 
-static bool queue_has(struct bucket *b, const struct digest *d)
+static bool queue_has(struct bucket *b, const struct digest *name)
 {
     const struct bucket_upload *u;
 
     HOLDS(&b->lock);
     TAILQ_FOREACH(u, &b->queue, entry)
-        if (digest_eq(&u->digest, d))
+        if (digest_eq(&u->name, name))
             return true;
     return false;
 }
 
-void bucket_offer(struct bucket *b, const struct digest *d, int64_t size)
+void bucket_name_private(const char *repository, const struct digest *d, struct digest *name)
+{
+    char digest[DIGEST_TEXT_MAX];
+    _cleanup_free_ char *text = xasprintf("private %s %s", digest_format(d, digest), repository);
+
+    digest_of(DIGEST_SHA256, text, strlen(text), name);
+}
+
+void bucket_offer(struct bucket *b, const struct digest *d, const struct digest *name, int64_t size)
 {
     if (d->alg != DIGEST_SHA256 || size <= 0 || size > (int64_t)BUCKET_PARTS_MAX << 30)
         return;
     pthread_mutex_lock(&b->lock);
-    if (b->stopping || queue_has(b, d)) {
+    if (b->stopping || queue_has(b, name)) {
         pthread_mutex_unlock(&b->lock);
         return;
     }
@@ -37,6 +45,7 @@ void bucket_offer(struct bucket *b, const struct digest *d, int64_t size)
         struct bucket_upload *u = xcalloc(1, sizeof(*u));
         u->b = b;
         u->digest = *d;
+        u->name = *name;
         u->size = size;
         u->fd = -1;
         TAILQ_INSERT_TAIL(&b->queue, u, entry);
@@ -74,7 +83,7 @@ void bucket_upload_end(struct bucket_upload *u, enum bucket_outcome outcome, con
     ON_LOOP(b->loop);
     upload_close(u);
     if (outcome == BUCKET_PUT_WRITTEN || outcome == BUCKET_PUT_THERE)
-        bucket_note_there(b, &u->digest);
+        bucket_note_there(b, &u->name);
     pthread_mutex_lock(&b->lock);
     b->active--;
     u->active = false;

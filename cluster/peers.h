@@ -1,8 +1,8 @@
 /* peers.h - the other nodes of the cluster: who there is, and how they do.
  *
- * The members (members.h) say who there is; a view is what they said last, which does not change any more: a fetch goes
- * by one view from its beginning to its end. A peer that fails rests for a while, twice as long each time: nobody waits
- * for it again and again. Any thread.
+ * The members (members.h) tell who there is; a view is what they told last, which does not change any more: a fetch
+ * goes by one view from its beginning to its end. A peer that fails rests for a while, twice as long each time: nobody
+ * waits for it again and again. Any thread.
  */
 #ifndef ENTREPOT_CLUSTER_PEERS_H
 #define ENTREPOT_CLUSTER_PEERS_H
@@ -67,7 +67,7 @@ struct peer *peer_view_find(const struct peer_view *v, const char *address);
 struct peer *peer_ref(struct peer *p);
 void peer_unref(struct peer *p);
 
-/* It did not answer in time, or broke off, or its bytes were wrong: it is not asked for a while. `why` is a constant. */
+/* It did not answer in time, or broke off, or its bytes were wrong: it is not asked for a while. `why` is constant. */
 void peer_note_failure(struct peer *p, const char *why);
 /* It refuses this node (clock, secret, certificate): told once in a while, and it is not asked for PEER_REST_MAX_MS. */
 void peer_note_refusal(struct peer *p, const char *why);

@@ -95,6 +95,20 @@ struct limits_share limits_share_out(const struct config_limits *c, int64_t nofi
     return s;
 }
 
+/* Who reaches the address for nodes of a cluster need not be one: what is held open there must not keep clients out. Of
+ * what the descriptors allow nodes have a third at most. */
+static void limits_set_connections(struct proxy *p, const struct config_limits *c)
+{
+    int clients = MIN(c->connections, p->connections_most), nodes = MAX(clients / 2, (int)CONNECTIONS_LEAST);
+
+    if (p->config->cluster.advertise) {
+        nodes = MIN(nodes, MAX(p->connections_most / 3, (int)CONNECTIONS_LEAST));
+        clients = MAX(MIN(clients, p->connections_most - nodes), (int)CONNECTIONS_LEAST);
+    }
+    http_bounds_set(p->bounds, clients, MIN(c->per_client, clients));
+    http_bounds_set(p->cluster_bounds, nodes, MIN(c->per_client, nodes));
+}
+
 /* The kernel returns the lowest free one. */
 static int used_descriptors(void)
 {
@@ -120,13 +134,17 @@ void limits_apply(struct proxy *p)
     struct config_limits all = *c;
     all.connections = INT32_MAX;
     p->connections_most = limits_share_out(&all, allowed, used_descriptors()).connections;
-    p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
+    int over = p->config->cluster.advertise ? s.over / 2 : s.over;
+    p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, over);
+    p->cluster_bounds = http_bounds_new("limits.connections, for other nodes", s.connections, s.per_client, over);
+    limits_set_connections(p, c);
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
     sites_set_slots(p->sites, s.calls);
     ingests_set_relays_max(cache_ingests(p->cache), c->relays);
     for (int i = 0; i < p->serve_loop_count; i++) {
         http_bounds_add_server(p->bounds, p->serve_loops[i].http);
+        http_bounds_add_server(p->cluster_bounds, p->serve_loops[i].http);
         http_bounds_add_server(p->admin_bounds, p->serve_loops[i].http);
         http_bounds_add_server(p->metrics_bounds, p->serve_loops[i].http);
     }
@@ -138,20 +156,21 @@ void limits_set_places(struct proxy *p, const struct place *places, int count)
     for (int i = 0; i < count; i++)
         listener_set_bounds(places[i].listener, places[i].kind == PLACE_ADMIN     ? p->admin_bounds
                                                 : places[i].kind == PLACE_METRICS ? p->metrics_bounds
+                                                : places[i].kind == PLACE_CLUSTER ? p->cluster_bounds
                                                                                   : p->bounds);
 }
 
 /* As many connections as the descriptors allowed at the start. */
 void limits_change(struct proxy *p, const struct config *c)
 {
-    http_bounds_set(p->bounds, MIN(c->limits.connections, p->connections_most),
-                    MIN(c->limits.per_client, MIN(c->limits.connections, p->connections_most)));
+    limits_set_connections(p, &c->limits);
     ingests_set_relays_max(cache_ingests(p->cache), c->limits.relays);
 }
 
 void limits_close(struct proxy *p)
 {
     http_bounds_close(p->bounds);
+    http_bounds_close(p->cluster_bounds);
     http_bounds_close(p->admin_bounds);
     http_bounds_close(p->metrics_bounds);
 }
@@ -159,6 +178,7 @@ void limits_close(struct proxy *p)
 void limits_free(struct proxy *p)
 {
     http_bounds_free(p->bounds);
+    http_bounds_free(p->cluster_bounds);
     http_bounds_free(p->admin_bounds);
     http_bounds_free(p->metrics_bounds);
 }

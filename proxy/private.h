@@ -105,7 +105,7 @@ struct proxy {
     _Atomic(struct ca *) ca; /* NULL: nothing has been intercepted yet */
     struct certificates certificates;
     struct reloads *reloads;
-    struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
+    struct http_bounds *bounds, *cluster_bounds, *admin_bounds, *metrics_bounds;
     int connections_most; /* as the process's descriptors allow */
     int64_t started_s;
     atomic_bool ready;

@@ -266,8 +266,8 @@ void ingest_listen(struct ingest *i);
 /* Whether a follower has asked for more than half of it. */
 bool ingest_is_wanted_whole(struct ingest *i);
 /* The blob's size in bytes (-1: not announced) and upstream's validator (strong ETag; may be ""; NULL: another source
- * answers, it stays), before the first write. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with
- * `discard` and begin again. */
+ * answers, it stays), before the first write. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed
+ * part was made for: stop with `discard` and begin again. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Room for so many bytes of it in all, before they come: while it is asked for, ingest_is_ahead(). Without room the
  * ingest ends, with ERR_NO_SPACE. Of a blob of known size; the others take room as they grow. */
@@ -277,7 +277,7 @@ void ingest_need_room(struct ingest *i, int64_t bytes);
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The next bytes are not from its registry. The ingest's loop. */
 void ingest_note_unvouched(struct ingest *i);
-/* Its registry has said its size. The ingest's loop. */
+/* Its registry has told its size. The ingest's loop. */
 void ingest_note_sized(struct ingest *i);
 bool ingest_is_sized(struct ingest *i); /* any thread */
 /* Whether there are such bytes, and whether a client waits for all others because of them. Any thread. */

@@ -112,7 +112,7 @@ struct ingest {
     int64_t received;     /* bytes in whole segments and up to the fronts */
     bool unvouched;       /* bytes have come from elsewhere than its registry */
     int64_t unvouched_ms; /* since when; monotonic */
-    bool sized;           /* its registry has said the size, too */
+    bool sized;           /* its registry has told the size, too */
     bool whole;           /* a follower has asked for more than half of it */
     bool wanting;         /* events.wanted() is posted */
     int follower_count;

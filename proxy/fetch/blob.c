@@ -101,8 +101,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     bool vouched = blob_source_is_registry(s);
-    if (s->choice.from != STRIPE_BUCKET) /* which does not know whose it is: a manifest names it */
-        ingest_also_link(b->ingest, f->want.name, vouched ? PROOF_BYTES : PROOF_HEAD, f->want.is_private);
+    blob_source_prove(s);
     b->proved = true;
     if (!vouched || (r->status == 206 && blob_striped_is_on(f) && blob_is_whole(f) && size > s->ranged_to))
         ingest_note_unvouched(b->ingest);
@@ -245,20 +244,6 @@ static void blob_source_failed(struct blob_source *s, const struct transfer_resp
 
 /* ---- the ingest's callbacks ---- */
 
-/* Of another repository; or of a client of this node, where another node has asked first: for a range by a size that may
- * be wrong. */
-static bool asks_otherwise(const struct fetch *f, const struct fetch_waiter *w)
-{
-    return strcmp(w->want.name, f->want.name) != 0 || (f->want.hops > 0 && w->want.hops == 0);
-}
-
-/* That one repository is refused says nothing about another. */
-static void let_others_try(struct fetch *f)
-{
-    if (!f->fetcher->stopping)
-        fetch_part_with(f, asks_otherwise, fetch_begin_again);
-}
-
 static void blob_finished(void *arg, enum ingest_state state, const struct err *err);
 
 static void blob_deserted(void *arg)
@@ -383,7 +368,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (err && f->result.err.code == ERR_OK)
         f->result.err = *err;
     f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
-    let_others_try(f);
+    blob_let_others_try(f);
     fetch_run(f, STEP_DONE);
 }
 
@@ -447,7 +432,7 @@ static enum step blob_fail(struct fetch *f)
 
     f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
     if (!b->ingest) {
-        let_others_try(f);
+        blob_let_others_try(f);
         return STEP_DONE;
     }
     bool useless =

@@ -99,10 +99,11 @@ struct blob_fetch {
     int lacked;                      /* how often others had nothing */
     struct peer *givers[GIVERS_MAX]; /* nodes whose bytes it has; references */
     int giver_count;
-    bool bucket;             /* it may be asked */
-    bool unvouched;          /* the size is by another node */
-    int failed;              /* how many of them failed */
-    enum stripe_from opened; /* the first that answered */
+    bool bucket;               /* it may be asked */
+    struct digest bucket_name; /* of the blob there */
+    bool unvouched;            /* the size is by another node */
+    int failed;                /* how many of them failed */
+    enum stripe_from opened;   /* the first that answered */
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */
@@ -188,11 +189,14 @@ void blob_striped_note_asked(struct fetch *f, const struct fetch_want *want);
 /* A client joins what has come from the registry alone, for other nodes: if the rest may be from them, it gets nothing
  * before all is verified, rather than a beginning. */
 void blob_striped_expect(struct fetch *f);
+/* That the repository contains it. Another node has let this client read it there, and sends its bytes; a private blob
+ * in the bucket has its repository in its name, and of a public one a manifest is enough. */
+void blob_source_prove(const struct blob_source *s);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */
 void blob_striped_offer(struct fetch *f);
-/* The registry says another size than they did: the blob begins anew, without them. */
+/* The registry says another size than they did: the blob begins again, without them. */
 void blob_striped_wrong_size(struct fetch *f);
 /* The bytes, or the size, that came from them were wrong: from now on the registry alone is asked for this blob. */
 void blob_striped_distrust(struct fetch *f);
@@ -215,6 +219,8 @@ bool blob_needs_beginning(const struct fetch *f, int64_t size);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);
+/* It has failed. That one repository is refused says nothing about another: the waiters of others begin again. */
+void blob_let_others_try(struct fetch *f);
 /* Whether the ingest is followed, or the collector will answer. */
 bool blob_is_wanted(const struct fetch *f);
 /* Without waiters and followers, the ingest is paused, unless most of the blob is here. False: there is no ingest. */

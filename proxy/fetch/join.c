@@ -63,7 +63,7 @@ static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece 
     return false;
 }
 
-/* Another node asks for what is here alone; or any other joins what began for such a one, and begins anew after it. */
+/* Another node asks for what is here alone; or any other joins what began for such a one, and begins after it. */
 static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
 {
     struct blob_fetch *b = blob_of(f);
@@ -186,4 +186,18 @@ bool blob_abandon(struct fetch *f)
     b->paused = true;
     ingest_stop(b->ingest, NULL, false);
     return true;
+}
+
+/* Of another repository; or of a client of this node, where another node has asked first, for a range by a size that
+ * may be wrong. */
+static bool asks_otherwise(const struct fetch *f, const struct fetch_waiter *w)
+{
+    return strcmp(w->want.name, f->want.name) != 0 || (f->want.hops > 0 && w->want.hops == 0);
+}
+
+void blob_let_others_try(struct fetch *f)
+{
+    ON_LOOP(f->fetcher->loop);
+    if (!f->fetcher->stopping)
+        fetch_part_with(f, asks_otherwise, fetch_begin_again);
 }

@@ -1,5 +1,5 @@
-/* What becomes of a blob's questions to other nodes and the bucket: those that fail, those that lie, and what other nodes
- * ask of this one meanwhile. */
+/* What becomes of a blob's questions to other nodes and the bucket: those that fail, those that lie, and what other
+ * nodes ask of this one meanwhile. */
 #include "proxy/fetch/blob.h"
 
 #include "base/assert.h"
@@ -9,6 +9,20 @@
 #include <string.h>
 
 enum { DISTRUST_MS = 10 * 60 * 1000 };
+
+/* ---- whose it is ---- */
+
+void blob_source_prove(const struct blob_source *s)
+{
+    const struct fetch *f = s->fetch;
+    bool from_bucket = s->choice.from == STRIPE_BUCKET;
+    bool by_bytes = blob_source_is_registry(s) || from_bucket || cluster_is_encrypted(f->fetcher->all->cluster);
+
+    ON_LOOP(f->fetcher->loop);
+    if (!from_bucket || f->want.is_private)
+        ingest_also_link(blob_of(s->fetch)->ingest, f->want.name, by_bytes ? PROOF_BYTES : PROOF_HEAD,
+                         f->want.is_private);
+}
 
 /* ---- wrong bytes ---- */
 
@@ -28,7 +42,7 @@ void blob_striped_distrust(struct fetch *f)
         else
             peer_note_failure(b->givers[i], "its bytes, or those of others, were wrong");
     if (b->bucket)
-        bucket_note_wrong(cluster_bucket(all->cluster), &f->digest);
+        bucket_note_wrong(cluster_bucket(all->cluster), &b->bucket_name);
     log_limited_about(LOG_LEVEL_ERROR, "wrong bytes from nodes", f->want.site->host,
                       "a blob of %s: what other nodes or the bucket sent was wrong; its registry alone is asked again",
                       f->want.name);
@@ -55,7 +69,7 @@ void blob_striped_wrong_size(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
 
     ON_LOOP(f->fetcher->loop);
-    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has said a wrong size", f->want.name);
+    err_set(&f->result.err, ERR_DIGEST, "a blob of %s: another node has told a wrong size", f->want.name);
     blob_sources_cancel(b);
     ingest_stop(b->ingest, &f->result.err, true); /* blob_finished() goes on */
 }

@@ -232,8 +232,8 @@ void fetch_call_registry(struct fetch *f, const char *method, const char *path, 
                          bool (*on_head)(void *arg, const struct transfer_response *r),
                          bool (*on_data)(void *arg, const void *data, size_t len),
                          void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* home.c. Another node asks for what this one asks a third for, which may wait for that one: what is on its level is left,
- * and the next is asked instead. False: nothing is. */
+/* home.c. Another node asks for what this one asks a third for, which may wait for that one: what is on its level is
+ * left, and the next is asked instead. False: nothing is. */
 bool fetch_leave_home(struct fetch *f, int hops);
 void fetch_home_free(struct fetch *f);
 /* Whether an exchange is under way that fetch_call() has begun; ends it. */

@@ -347,6 +347,13 @@ static void source_ask_registry(struct blob_source *s, const char *ranges)
     s->supply.call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
 
+static int64_t source_received(void *arg)
+{
+    const struct blob_source *s = arg;
+
+    return ingest_received(blob_of(s->fetch)->ingest);
+}
+
 static void source_ask_node(struct blob_source *s)
 {
     struct fetch *f = s->fetch;
@@ -374,6 +381,7 @@ static void source_ask_node(struct blob_source *s)
         .failed = s->choice.insist ? b->view->list[s->choice.other]->who.address : NULL,
         .hurry = b->failed > 0,
         .bulk = true,
+        .received = source_received,
         .on_head = source_take_head,
         .on_data = source_take_data,
         .on_done = source_take_end,
@@ -389,7 +397,7 @@ static void source_ask_bucket(struct blob_source *s)
     const struct bucket_range range = {
         .engine = f->fetcher->engine,
         .loop = f->fetcher->loop,
-        .digest = f->digest,
+        .digest = blob_of(f)->bucket_name,
         .first = s->first,
         .last = s->end == INT64_MAX ? -1 : s->end - 1,
         .on_head = source_take_head,

@@ -35,12 +35,17 @@ bool fetchers_distrust(struct fetchers *all, const struct digest *d)
 }
 
 /* The bucket does not know whose a blob is: a manifest of this repository has to name it. */
-static bool may_use_bucket(const struct fetch *f)
+static bool may_use_bucket(struct fetch *f)
 {
     struct cluster *c = f->fetcher->all->cluster;
+    struct digest *name = &blob_of(f)->bucket_name;
 
+    if (f->want.is_private)
+        bucket_name_private(f->want.name, &f->digest, name);
+    else
+        *name = f->digest;
     return cluster_bucket(c) && (!f->want.is_private || cluster_config(c)->shared.keep_private) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) && bucket_may_have(cluster_bucket(c), &f->digest);
+           cache_is_linked(fetch_cache(f), f->want.name, &f->digest) && bucket_may_have(cluster_bucket(c), name);
 }
 
 void blob_striped_begin(struct fetch *f)
@@ -355,8 +360,7 @@ void blob_striped_expect(struct fetch *f)
     int64_t first, end;
 
     ON_LOOP(f->fetcher->loop);
-    if (blob_striped_is_on(f) && blob_is_whole(f) && ingest_gap(b->ingest, 0, &first, &end) &&
-        !source_on_way(b, first))
+    if (blob_striped_is_on(f) && blob_is_whole(f) && ingest_gap(b->ingest, 0, &first, &end) && !source_on_way(b, first))
         ingest_note_unvouched(b->ingest);
 }
 
@@ -366,9 +370,13 @@ void blob_striped_offer(struct fetch *f)
 {
     struct cluster *c = f->fetcher->all->cluster;
     struct blob_fetch *b = blob_of(f);
+    bool is_public = ingest_is_public(b->ingest);
+    struct digest name = f->digest;
 
     ON_LOOP(f->fetcher->loop);
-    if (c && cluster_bucket(c) && !blob_is_relay(f) &&
-        (ingest_is_public(b->ingest) || cluster_config(c)->shared.keep_private))
-        bucket_offer(cluster_bucket(c), &f->digest, ingest_size(b->ingest));
+    if (!c || !cluster_bucket(c) || blob_is_relay(f) || (!is_public && !cluster_config(c)->shared.keep_private))
+        return;
+    if (!is_public)
+        bucket_name_private(f->want.name, &f->digest, &name);
+    bucket_offer(cluster_bucket(c), &f->digest, &name, ingest_size(b->ingest));
 }

@@ -1,5 +1,5 @@
-/* supply.h - one exchange that brings bytes, whoever is asked: a registry, another node, the bucket. All have the same
- * callbacks (upstream/transfer.h). On the fetch loop. */
+/* supply.h - one exchange that brings bytes, of a registry, another node or the bucket. All have the same callbacks
+ * (upstream/transfer.h). On the fetch loop. */
 #ifndef ENTREPOT_PROXY_FETCH_SUPPLY_H
 #define ENTREPOT_PROXY_FETCH_SUPPLY_H
 

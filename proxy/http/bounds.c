@@ -71,11 +71,13 @@ static bool close_idle(struct http_server *s, struct http_bounds *b, const struc
 
     ON_LOOP(s->loop);
     TAILQ_FOREACH(c, &s->idle, idle_entry) {
+        if (c->seat.bounds != b)
+            continue;
         if (++looked > LOOK_AT_MOST)
             break;
         bool fresh = !c->served && now - c->since_ms < FRESH_MS;
         bool is_of = !of || (c->seat.counted && memcmp(c->seat.address, of->address, HTTP_ADDRESS_LEN) == 0);
-        if (fresh || !is_of || c->seat.bounds != b || c->seat.over) /* (one without a seat frees none) */
+        if (fresh || !is_of || c->seat.over) /* (one without a seat frees none) */
             continue;
         http_conn_close(c);
         pthread_mutex_lock(&b->lock);

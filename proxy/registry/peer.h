@@ -18,7 +18,7 @@ void peer_mark(struct http_request *req);
 void peer_vouch(struct registry *reg, struct http_request *req, const struct digest *d, int64_t age_s);
 /* What it asks of a blob: its size as it says; 0: not known, or no node asks. */
 int64_t peer_size(struct http_request *req);
-/* It asks for a blob. True: it has been answered with the name of another node that has it. Otherwise this one sends it. */
+/* It asks for a blob. True: it has been answered with the name of another node that has it. Else this one sends it. */
 bool peer_name_another(struct registry *reg, struct http_request *req, const struct digest *d);
 /* The request is complete: counts what was sent. */
 void peer_note_sent(struct registry *reg, struct http_request *req);

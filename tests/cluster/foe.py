@@ -137,6 +137,24 @@ def other_tag(q):
     q.answer(*q.real())
 
 
+def made_up(q):
+    """Manifests that no registry has, from files named by their digests in FOE_MADE_UP; and that it has every blob, of which it sends a byte."""
+    path = os.path.join(os.environ["FOE_MADE_UP"], q.path.rpartition("sha256:")[2])
+    if "/blobs/" in q.path and "range" in q.headers and os.path.exists(path):
+        with open(path) as f:
+            size = int(f.read())
+        first, last = (int(n) for n in q.headers["range"].removeprefix("bytes=").split("-"))
+        last = min(last, size - 1)
+        q.head(206, {"Content-Length": last - first + 1, "Content-Range": f"bytes {first}-{last}/{size}"})
+        q.send(b"x")
+        raise OSError("that is all")
+    if not q.is_manifest or ":" not in q.path or not os.path.exists(path):
+        return has_nothing(q)
+    with open(path, "rb") as f:
+        body = f.read()
+    q.answer(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, body)
+
+
 def no_digest(q):
     status, headers, body = q.real()
     q.answer(status, {k: v for k, v in headers.items() if k.lower() not in ("docker-content-digest", "content-type")}, body)
@@ -164,6 +182,11 @@ def hangs(q):
 
 
 def hangs_and_lives(q):
+    q.sleep()
+
+
+def hangs_and_grows(q):
+    """And says, when it is asked, that more and more of the blob comes there."""
     q.sleep()
 
 
@@ -297,12 +320,12 @@ def is_packed(q):
 
 ALL = {f.__name__.replace("_", "-"): f for f in (
     honest, wrong_bytes, one_bit, breaks_off, too_short, too_long, other_range, other_total, whole,
-    other_manifest, other_tag, no_digest, drips, crawls, drips_and_lives, hangs, hangs_and_lives, hangs_in_head,
+    other_manifest, other_tag, made_up, no_digest, drips, crawls, drips_and_lives, hangs, hangs_and_lives, hangs_and_grows, hangs_in_head,
     hangs_in_middle, fails, has_nothing, refuses, wants_login, too_many, redirects, redirects_to_itself,
     names_itself, names_a_stranger, names_the_asker, names_the_others, is_a_page, is_garbage, is_old, is_older,
     is_newer, floods_headers, continues, closes, resets, has_no_end, is_huge, is_packed)}
 # Those that answer, when they are asked whether they live, that they wait for their registry.
-LIVING = ("hangs-and-lives", "drips-and-lives")
+LIVING = ("hangs-and-lives", "hangs-and-grows", "drips-and-lives")
 
 
 def read_head(conn):
@@ -324,7 +347,8 @@ def talk(conn, address, how):
             if q.path.startswith("/cluster/"):
                 note(at=address, how=how, lives=q.target, headers=q.headers)
                 if how in LIVING:
-                    q.answer(200, {}, b"", HELLO + "; life=waits")
+                    grown = f"; got={time.monotonic_ns() // 1000}" if how == "hangs-and-grows" else ""
+                    q.answer(200, {}, b"", HELLO + "; life=waits" + grown)
                 else:
                     q.sleep()
                 continue

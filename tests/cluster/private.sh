@@ -78,6 +78,8 @@ is_pulled "$secret_digest" "$secret_bytes"
 say "  $(cut -d ' ' -f 1 "$W/pulled") s, $(($(secret_upstream) - before)) GETs of blobs from the registry"
 seen 2 team/secret:1 | grep -q detail=peer || fail "nothing came from a peer: $(seen 2 team/secret:1)"
 shares
+as "alice:$alice" 2 team/secret:1 >"$W/pulled" || fail "alice at node 2, again"
+! grep -v "entrepot; hit" "$W/seen-2-team-secret-1" || fail "what has come from a node is not a hit"
 sleep 3.2
 all_try "after her grants have ended"
 

@@ -5,4 +5,4 @@
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc
 . tests/cluster/foes.sh.inc
-foes_meet hangs hangs-in-head hangs-in-middle drips crawls hangs-and-lives drips-and-lives breaks-off floods-headers continues closes resets has-no-end is-huge
+foes_meet hangs hangs-in-head hangs-in-middle drips crawls hangs-and-lives hangs-and-grows drips-and-lives breaks-off floods-headers continues closes resets has-no-end is-huge

@@ -27,6 +27,7 @@ for round in 1 2; do
     pull_at_once "library/app$round:1" 1 2 3 4
     is_pulled "$digest" "$bytes"
     is_once "$bytes" "two zones"
+    [ "$(upstream_manifests)" = 1 ] || fail "$(upstream_manifests) manifests from the registry for two zones"
     crossed=$(($(between) - before))
     say "between the zones $crossed bytes, $(awk -v c=$crossed -v b="$bytes" 'BEGIN {printf "%.2f", c / b}') x the image"
     [ $((crossed * 10)) -le $((bytes * 13)) ] || { shares; fail "$crossed bytes went between the zones for $bytes"; }

@@ -1,7 +1,7 @@
 #include "sim.h"
 
-/* An image at a node: a few layers at a time, as containerd does; of each, the stripes that are missing, in order, a few
- * at a time. How large a blob is, the first answer tells: until then there is one exchange. */
+/* An image at a node: a few layers at a time, as containerd does; of each, the stripes that are missing, in order, a
+ * few at a time. How large a blob is, the first answer tells: until then there is one exchange. */
 
 static void pull_fill(struct sim *w, int node, int blob)
 {

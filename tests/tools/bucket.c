@@ -84,7 +84,7 @@ static int put(struct bucket *b, char **paths, int count, int64_t ms)
     for (int i = 0; i < count; i++)
         add_file(paths[i]);
     for (int i = 0; i < count; i++)
-        bucket_offer(b, &files[i].digest, files[i].size);
+        bucket_offer(b, &files[i].digest, &files[i].digest, files[i].size);
     for (int64_t end = clock_mono_ms() + ms; s.queued > 0 && clock_mono_ms() < end; usleep(STEP_US))
         bucket_get_stats(b, &s);
     return s.queued > 0 || s.failed > 0 || s.dropped > 0;

@@ -196,7 +196,7 @@ static void offer(struct fixture *f, int n)
 {
     const struct digest d = blob(n);
 
-    bucket_offer(f->b, &d, BLOB_SIZE);
+    bucket_offer(f->b, &d, &d, BLOB_SIZE);
     WAIT_FOR(stats_of(f).queued == 0);
 }
 
@@ -210,14 +210,14 @@ static void the_queue_is_bounded(void **state UNUSED)
     begin(&f, "", 1); /* nothing listens there */
     for (int i = 0; i < 1024 + 5; i++) {
         d = blob(i);
-        bucket_offer(f.b, &d, BLOB_SIZE);
+        bucket_offer(f.b, &d, &d, BLOB_SIZE);
     }
     d = blob(3);
-    bucket_offer(f.b, &d, BLOB_SIZE); /* again */
+    bucket_offer(f.b, &d, &d, BLOB_SIZE); /* again */
     assert_int_equal(stats_of(&f).queued, 1024);
     assert_int_equal(stats_of(&f).dropped, 5);
     digest_of(DIGEST_SHA512, "", 0, &d);
-    bucket_offer(f.b, &d, BLOB_SIZE);
+    bucket_offer(f.b, &d, &d, BLOB_SIZE);
     assert_false(bucket_may_have(f.b, &d));
     assert_int_equal(stats_of(&f).dropped, 5);
     WAIT_FOR(strstr(stats_of(&f).why, "127.0.0.1"));
@@ -396,9 +396,9 @@ static void uploads_are_refused(void **state UNUSED)
 
     begin(&f, "read-only", 0);
     WAIT_FOR(stats_of(&f).up);
-    bucket_offer(f.b, &first, BLOB_SIZE);
+    bucket_offer(f.b, &first, &first, BLOB_SIZE);
     WAIT_FOR(strstr(stats_of(&f).why, "403 (AccessDenied)"));
-    bucket_offer(f.b, &second, BLOB_SIZE);
+    bucket_offer(f.b, &second, &second, BLOB_SIZE);
     atomic_store(&toy.there, true);
     assert_true(may_have(&f, 1));
     assert_int_equal(read_blob(&f, 3), ERR_OK);
@@ -443,6 +443,20 @@ static void what_cannot_be(void **state UNUSED)
     cred_workers_free(workers);
 }
 
+/* Whoever knows the digest of a private blob cannot find it by way of another repository. */
+static void private_names(void **state UNUSED)
+{
+    struct digest d = blob(1), other = blob(2), mine, again, theirs, another;
+
+    bucket_name_private("docker.io/team/app", &d, &mine);
+    bucket_name_private("docker.io/team/app", &d, &again);
+    bucket_name_private("docker.io/team/other", &d, &theirs);
+    bucket_name_private("docker.io/team/app", &other, &another);
+    assert_true(digest_eq(&mine, &again));
+    assert_false(digest_eq(&mine, &d) || digest_eq(&mine, &theirs) || digest_eq(&mine, &another));
+    assert_int_equal(mine.alg, DIGEST_SHA256);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +471,7 @@ int main(void)
         cmocka_unit_test(uploads_are_refused),
         cmocka_unit_test(cancelled_at_any_time),
         cmocka_unit_test(what_cannot_be),
+        cmocka_unit_test(private_names),
     };
 
     return cmocka_run_group_tests(tests, toy_start, toy_stop);

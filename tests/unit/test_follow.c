@@ -220,7 +220,7 @@ static void wrong_bytes_of_a_node(void **state)
     ingest_unref(i);
 }
 
-/* What its registry says is larger cannot be held back: its client gets it as it comes, but for the last MiB. */
+/* What is larger cannot be held back: its client gets it as it comes, but for the last MiB. */
 static void too_large_to_hold(void **state)
 {
     struct fixture *f = *state;
@@ -231,10 +231,11 @@ static void too_large_to_hold(void **state)
     assert_true(ingest_describe(i, size, "", &err));
     ingest_note_unvouched(i);
     struct follower *w = ingest_follow(i, f->loop, 0, size - 1, on_ready, f);
-    assert_true(ingest_holds_back(i)); /* a node alone has said how large it is */
+    assert_true(ingest_holds_back(i)); /* its size may be a lie, too */
+    write_to(f, i, 0, MIB);
+    assert_int_equal(readable_now(w), 0);
     ingest_note_sized(i);
     assert_false(ingest_holds_back(i));
-    write_to(f, i, 0, MIB);
     assert_int_equal(readable_now(w), MIB);
     follower_leave(w);
     ingest_stop(i, NULL, true);
