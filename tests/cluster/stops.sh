@@ -14,31 +14,34 @@ wait_for 10 curl -s -o /dev/null "http://$ENDPOINT/v2/" || fail "the relay does 
 etcds_start
 start_nodes 4
 
+declare -A CLIENT=()
 ROUND=0
+# Not through a function in the background: who is ended has to be the client itself.
+client_begin() { # NODE IMAGE
+    timeout 30 python3 "$HERE/pull.py" "$(node_at "$1"):5000" "$2" >"$W/pulled-$1" 2>&1 &
+    CLIENT[$1]=$!
+    PIDS+=($!)
+}
 # All nodes pull a new image; after so long the clients of these nodes leave, and the nodes are stopped.
 stop_amid() { # SECONDS NODE...
-    local k pid=() after=$1
+    local k after=$1
     shift
     ROUND=$((ROUND + 1))
     image "stop$ROUND:1" "stop$ROUND" 20M 3M 50K >"$W/app"
     read -r digest bytes <"$W/app"
-    for k in 1 2 3 4; do
-        pull $k "library/stop$ROUND:1" >"$W/pulled-$k" 2>&1 &
-        pid[k]=$!
-        PIDS+=($!)
-    done
-    # One that no client waits for, too.
     image "begun$ROUND:1" "begun$ROUND" 9M >"$W/begun"
+    for k in 1 2 3 4; do client_begin $k "library/stop$ROUND:1"; done
+    # One that no client waits for, too.
     node_ask "$1" pull "docker.io/library/begun$ROUND:1" >"$W/admin" 2>&1 &
     PIDS+=($!)
     sleep "$after"
-    for k in "$@"; do kill "${pid[k]}" 2>/dev/null || true; done
+    for k in "$@"; do kill "${CLIENT[$k]}" 2>/dev/null || true; done
     local started=$(date +%s%N)
     for k in "$@"; do kill -TERM "${NODE_PID[$k]}"; done
     for k in "$@"; do stop_node "$k"; done
     say "  nodes $*, $after s into their pulls: ended after $((($(date +%s%N) - started) / 1000000)) ms"
     for k in 1 2 3 4; do
-        [ -z "${NODE_PID[$k]:-}" ] || wait "${pid[k]}" || fail "the pull by node $k: $(cat "$W/pulled-$k")"
+        [ -z "${NODE_PID[$k]:-}" ] || wait "${CLIENT[$k]}" || fail "the pull by node $k: $(cat "$W/pulled-$k")"
     done
 }
 
@@ -60,11 +63,9 @@ kill -STOP "${NODE_PID[4]}"
 ROUND=$((ROUND + 1))
 image "stop$ROUND:1" "stop$ROUND" 20M 3M 50K >"$W/app"
 read -r digest bytes <"$W/app"
-pull 1 "library/stop$ROUND:1" >"$W/pulled-1" 2>&1 &
-client=$!
+client_begin 1 "library/stop$ROUND:1"
 sleep 0.4
-kill $client
-wait $client || true
+kill "${CLIENT[1]}"
 started=$(date +%s%N)
 stop_node 1
 say "  ended after $((($(date +%s%N) - started) / 1000000)) ms"
