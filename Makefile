@@ -273,6 +273,10 @@ test-kernel: ## kernel TLS, under Debian's kernel in qemu (ENTREPOT_KERNEL=FOLDE
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/run kernel
 
+test-cluster: | test-deps ## several nodes: all of it, with those that lie, hang, die and are cut off, and a real bucket (ten minutes)
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) T="$(T)" CLUSTER_ALL=1 tests/run cluster
+
 test-tls: | all ## testssl.sh against a TLS listener and an intercepted host, some minutes
 	@tests/packages -- testssl.sh=testssl openssl= jq= curl= python3=
 	@B=$(B) tests/run testssl
@@ -351,4 +355,4 @@ help:
 -include $(SIM_SRC:%.c=$(B)/%.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages test-walks deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-cluster sim bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages test-walks deb rpm image test-image test-kubernetes test-kernel test-tls test-cluster test-browser bench bench-parts bench-cluster sim bench-evict soak fuzz fuzz-built lint install clean help

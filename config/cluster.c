@@ -244,7 +244,7 @@ static bool take_peers(struct config_reading *r, const struct yaml_config *y)
         !take_secret(r, y))
         return false;
     if (!peers_are_given(y))
-        return true;
+        return !c->advertise || cluster_bad(r, "advertise", "there are no peers: cluster.peers says who they are");
     if (y->cluster_etcd_count > 0 && y->cluster.dns)
         return cluster_bad(r, "peers.dns", "goes without etcd: one of them says who the peers are");
     if (y->cluster_etcd_count == 0 && !y->cluster.dns)

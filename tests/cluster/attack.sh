@@ -1,6 +1,7 @@
 #!/bin/bash
 # Who reaches a node's address for peers without the cluster's secret gets nothing there, and who has the secret gets no more than blobs and
 # manifests of the registries that the node serves; neither keeps clients from theirs, ends the daemon, or makes it grow.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Another node makes up a manifest of a public repository that lists a private layer, which is on this node: nobody gets the layer by it. What
 # repository has which blob is what its registry says.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/identity/auth.sh.inc

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A proxy that the environment names is not used for etcd, wherever etcd is.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 ip addr add 10.9.0.1/32 dev lo

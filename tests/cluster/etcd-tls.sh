@@ -1,5 +1,6 @@
 #!/bin/bash
 # etcd with TLS, client certificates and users: nodes log in, again when their token has ended, and are refused without.
+# In make test-cluster alone.
 . "$(dirname "$0")/../lib.sh"
 SCHEME=https
 . "$(dirname "$0")/etcd.sh.inc"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A peer lies: wrong bytes, lengths, ranges, manifests, versions; errors, redirects, pages, rubbish. No pull fails, no byte is wrong, none
 # takes more than a second longer.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

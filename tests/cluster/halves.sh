@@ -1,6 +1,7 @@
 #!/bin/bash
 # The network between two halves of a cluster breaks, with etcd within reach of both, and then of one alone: pulls go on in both, each
 # half costs the registry what a cluster of its own would; and when it heals the halves are one cluster again.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

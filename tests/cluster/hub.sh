@@ -1,6 +1,7 @@
 #!/bin/bash
 # Eight nodes pull 20 tags, hour after hour, while tags move: a hub that counts pulls counts one for each image there was, for all nodes
 # together, and sends each blob once.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/patience/hub.sh.inc

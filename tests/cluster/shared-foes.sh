@@ -1,6 +1,7 @@
 #!/bin/bash
 # A bucket that is slow, lies, fails or has no end is given up within its time, passes on no byte that was not requested, and rests; uploads
 # to it are tried three times, and what they began is aborted.
+# In make test-cluster alone.
 . "$(dirname "$0")/../lib.sh"
 need python3 curl
 PORT=$(free_port)

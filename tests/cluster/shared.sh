@@ -1,6 +1,7 @@
 #!/bin/bash
 # The shared tier on an S3 server that exists (versitygw): blobs are uploaded, once, in parts if they are large, and read back whole and by
 # range; a wrong key, a bucket that is only for reading, one that is gone in the middle.
+# In make test-cluster alone.
 . "$(dirname "$0")/../lib.sh"
 need curl openssl python3
 tools=$(tests/cluster/tools 2>"$W/tools.out") || skip "needs versitygw, by Go: $(tail -n 1 "$W/tools.out")"

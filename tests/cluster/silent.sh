@@ -1,6 +1,7 @@
 #!/bin/bash
 # A peer hangs before its answer, in it, or in the middle of a blob, drips, closes, resets, or has no end: no pull fails, no byte is wrong,
 # none takes more than a second longer.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

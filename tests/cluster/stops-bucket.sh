@@ -1,5 +1,6 @@
 #!/bin/bash
 # A node stops, by SIGTERM, while it uploads blobs to a slow bucket and while it reads from it: it ends by itself, with status 0, soon.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

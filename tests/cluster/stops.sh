@@ -1,6 +1,7 @@
 #!/bin/bash
 # Nodes stop, by SIGTERM, in the middle of what they pull from others and serve them, with clients and without, beside a node that hangs:
 # each ends by itself, with status 0, and what was begun is pulled after the next start.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Nobody who is not of the cluster gets anything at a node's address for peers: without a proof, with a wrong one, another's, one that was
 # used, or from a clock that is wrong. A node whose clock is wrong by ten minutes is told from the others, and pulls go on.
+# In make test-cluster alone.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/cluster/nodes.sh.inc
