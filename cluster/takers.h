@@ -16,7 +16,7 @@ enum {
     TAKERS_BUSY = 4, /* nodes that are being sent something: a home with as many names another */
     TAKERS_CHILDREN = 2,
     TAKERS_STRIPES = 256, /* that are remembered; the least recently used one is forgotten */
-    TAKERS_NODES = 4096,    /* of one stripe */
+    TAKERS_NODES = 4096,  /* of one stripe */
     TAKERS_LIFE_MS = 5 * 60 * 1000,
 };
 
