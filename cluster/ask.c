@@ -309,6 +309,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->received = q->received;
     a->on_done = q->on_done;
     a->arg = q->arg;
+    a->own = q->received ? q->received(q->arg) : 0;
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
