@@ -159,7 +159,16 @@ static void waits_for_ever(void **state)
     free(q);
 }
 
-/* For as long as something comes there. */
+/* One that says so, while nothing comes here: it may be waiting for us. */
+static void says_that_it_grows(void **state)
+{
+    struct question *q = ask_of(*state, "says-that-it-grows");
+
+    is_given_up(q, "it waits for its registry for too long", ASK_EXCUSED_MS);
+    free(q);
+}
+
+/* For as long as something comes there, and here. */
 static void waits_while_it_grows(void **state)
 {
     struct fixture *f = *state;
@@ -330,6 +339,7 @@ int main(void)
         WITH_NODE(waits),
         WITH_NODE(waits_for_ever),
         WITH_NODE(waits_while_it_grows),
+        WITH_NODE(says_that_it_grows),
         WITH_NODE(refused),
         WITH_NODE(refused_version),
         WITH_NODE(lacks),
