@@ -51,6 +51,8 @@ struct peer_ask {
     int64_t excused_ms;       /* for so long it has waited for others */
     int64_t waited_ms, there; /* in all; bytes of the blob that have come there, as it says */
     int64_t own;              /* ... and here, when it was asked last */
+    int64_t here_before;      /* ... and at the last tick */
+    int64_t beside_ms;        /* for so long others have brought it, while this one did not */
 };
 
 /* ---- the headers ---- */
@@ -242,16 +244,28 @@ static void ask_for_life(struct peer_ask *a)
     a->life = ask_send(a, &req, target, peer, NULL);
 }
 
+/* Others bring the blob meanwhile: they use the link, and nobody waits for this one yet. For a while. */
+static bool goes_on_beside(struct peer_ask *a)
+{
+    int64_t here = a->received ? a->received(a->arg) : 0, came = here - a->here_before - a->moved;
+
+    a->here_before = here;
+    a->beside_ms = came >= ASK_PROGRESS ? a->beside_ms + ASK_TICK_MS : 0;
+    return a->beside_ms > 0 && a->beside_ms < ASK_BESIDE_MS;
+}
+
 static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct peer_ask *a = arg;
     bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
 
     ON_LOOP(a->loop);
+    bool beside = goes_on_beside(a);
     if (a->paused || late || a->moved >= ASK_PROGRESS) {
         a->silent_ticks = 0;
         a->here = a->paused || late ? a->here : 0;
-    } else {
+        a->beside_ms = 0;
+    } else if (!beside) {
         a->silent_ticks++;
     }
     a->moved = 0;
@@ -309,7 +323,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->received = q->received;
     a->on_done = q->on_done;
     a->arg = q->arg;
-    a->own = q->received ? q->received(q->arg) : 0;
+    a->own = a->here_before = q->received ? q->received(q->arg) : 0;
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
