@@ -51,7 +51,8 @@ struct peer_ask {
     int64_t excused_ms;       /* for so long it has waited for others */
     int64_t waited_ms, there; /* in all; bytes of the blob that have come there, as it says */
     int64_t own;              /* ... and here, when it was asked last */
-    int64_t here_before;      /* ... and at the last tick */
+    int64_t here_before;      /* ... and when it moved last */
+    int64_t its_before;       /* bytes from this node by then, of whatever */
     int64_t beside_ms;        /* for so long others have brought it, while this one did not */
 };
 
@@ -201,6 +202,22 @@ static void ask_tick_later(struct peer_ask *a)
     event_add(a->tick, &(struct timeval){.tv_usec = ASK_TICK_MS * 1000});
 }
 
+/* Whether others have brought the blob since this one moved last: they use the link, and nobody waits for this one. */
+static bool goes_on_beside(struct peer_ask *a)
+{
+    int64_t here = a->received ? a->received(a->arg) : 0, its = (int64_t)atomic_load(&a->peer->received);
+    int64_t came = (here - a->here_before) - (its - a->its_before);
+
+    return came >= (int64_t)ASK_PROGRESS * a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
+}
+
+static void note_moving(struct peer_ask *a)
+{
+    a->here_before = a->received ? a->received(a->arg) : 0;
+    a->its_before = (int64_t)atomic_load(&a->peer->received);
+    a->silent_ticks = 0;
+}
+
 static void ask_take_life(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct peer_ask *a = arg;
@@ -209,6 +226,11 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     if (err || r->status != 200 || !a->transfer)
         return; /* the tick counts on */
     bool waits = strstr(r->peer, "life=waits") || (a->has_login && !a->begun);
+    if (!waits && goes_on_beside(a)) {
+        a->beside_ms += a->silent_ticks * ASK_TICK_MS;
+        note_moving(a);
+        return;
+    }
     a->here = waits ? 0 : a->here + 1;
     if (a->here >= 2) {
         ask_give_up(a, "it does not send what it has");
@@ -222,7 +244,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->excused_ms = grows ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
     a->there = MAX(a->there, there);
     a->own = own;
-    a->silent_ticks = 0;
+    note_moving(a);
     if (a->excused_ms >= (a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
 }
@@ -244,34 +266,23 @@ static void ask_for_life(struct peer_ask *a)
     a->life = ask_send(a, &req, target, peer, NULL);
 }
 
-/* Others bring the blob meanwhile: they use the link, and nobody waits for this one yet. For a while. */
-static bool goes_on_beside(struct peer_ask *a)
-{
-    int64_t here = a->received ? a->received(a->arg) : 0, came = here - a->here_before - a->moved;
-
-    a->here_before = here;
-    a->beside_ms = came >= ASK_PROGRESS ? a->beside_ms + ASK_TICK_MS : 0;
-    return a->beside_ms > 0 && a->beside_ms < ASK_BESIDE_MS;
-}
-
 static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct peer_ask *a = arg;
     bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
 
     ON_LOOP(a->loop);
-    bool beside = goes_on_beside(a);
     if (a->paused || late || a->moved >= ASK_PROGRESS) {
-        a->silent_ticks = 0;
+        note_moving(a);
         a->here = a->paused || late ? a->here : 0;
-        a->beside_ms = 0;
-    } else if (!beside) {
+        a->beside_ms = a->moved >= ASK_PROGRESS ? 0 : a->beside_ms;
+    } else {
         a->silent_ticks++;
     }
     a->moved = 0;
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
-    if (a->silent_ticks >= a->ticks) {
+    if (a->silent_ticks >= a->ticks + (goes_on_beside(a) ? a->ticks / 2 : 0)) {
         ask_give_up(a, "it is silent");
         return;
     }
@@ -323,7 +334,8 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->received = q->received;
     a->on_done = q->on_done;
     a->arg = q->arg;
-    a->own = a->here_before = q->received ? q->received(q->arg) : 0;
+    a->own = q->received ? q->received(q->arg) : 0;
+    note_moving(a);
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;

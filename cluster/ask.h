@@ -19,8 +19,8 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- * While others bring the same blob it has ASK_BESIDE_MS before that begins: where all links are full, one connection of
- * many may stand still for longer than a node that is dead is to cost.
+ * While others bring the same blob, a node that lives may be slow for ASK_BESIDE_MS: where all links are full, one
+ * connection of many stands still now and then.
  *
  * One that failed rests (peer_note_failure()). On the loop of its engine.
  */
@@ -35,7 +35,7 @@ enum {
     ASK_HOPS_MAX = 2,
     ASK_SILENT_MS = 600,
     ASK_HURRIED_MS = 300,
-    ASK_EXCUSED_MS = 2000,
+    ASK_EXCUSED_MS = 1500,
     ASK_BESIDE_MS = 4000,    /* while others bring the blob */
     ASK_WAITED_MS = 60000,   /* whatever comes there */
     ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */

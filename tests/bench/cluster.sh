@@ -10,7 +10,7 @@ members=${MEMBERS:-dns}
 . tests/cluster/nodes.sh.inc
 nodes=${N:-4} rate=${RATE:-200} size=${SIZE:-256} rounds=${ROUNDS:-3}
 need tc
-rules=${RULES-in-order late} # of the simulator: what the daemon does
+rules=${RULES-} # of the simulator, if not what the daemon does: in-order, late
 sim=$PWD/${B:-build}/tests/sim/sim
 
 # Both ways: what comes to a node is shaped where it leaves the bridge. Buckets of some milliseconds: a link has no memory.
