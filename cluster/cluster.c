@@ -107,6 +107,11 @@ struct takers *cluster_takers(const struct cluster *c)
     return c->takers;
 }
 
+bool cluster_asks(const struct cluster *c, enum config_tier tier)
+{
+    return c->config->order[0] == tier || c->config->order[1] == tier;
+}
+
 bool cluster_is_encrypted(const struct cluster *c)
 {
     return c->config->tls.cert != NULL;

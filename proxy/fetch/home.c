@@ -197,8 +197,8 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
 
     ON_LOOP(f->fetcher->loop);
     f->by_node = false;
-    if (!c || (f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) || f->no_nodes ||
-        (f->want.force && !f->want.refresh) || (f->want.is_private && !cluster_is_encrypted(c)))
+    if (!c || !cluster_asks(c, TIER_PEERS) || (f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) ||
+        f->no_nodes || (f->want.force && !f->want.refresh) || (f->want.is_private && !cluster_is_encrypted(c)))
         return false;
     if (!f->home && !(f->home = home_new(f)))
         return false;

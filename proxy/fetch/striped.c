@@ -34,6 +34,14 @@ bool fetchers_distrust(struct fetchers *all, const struct digest *d)
     return found;
 }
 
+/* Private content goes between nodes over TLS alone. */
+static bool striped_may_ask_nodes(const struct fetch *f)
+{
+    const struct cluster *c = f->fetcher->all->cluster;
+
+    return cluster_asks(c, TIER_PEERS) && (!f->want.is_private || cluster_is_encrypted(c));
+}
+
 /* The bucket does not know whose a blob is: a manifest of this repository has to name it. */
 static bool may_use_bucket(struct fetch *f)
 {
@@ -44,7 +52,8 @@ static bool may_use_bucket(struct fetch *f)
         bucket_name_private(f->want.name, &f->digest, name);
     else
         *name = f->digest;
-    return cluster_bucket(c) && (!f->want.is_private || cluster_config(c)->shared.keep_private) &&
+    return cluster_bucket(c) && cluster_asks(c, TIER_SHARED) &&
+           (!f->want.is_private || cluster_config(c)->shared.keep_private) &&
            cache_is_linked(fetch_cache(f), f->want.name, &f->digest) && bucket_may_have(cluster_bucket(c), name);
 }
 
@@ -58,7 +67,7 @@ void blob_striped_begin(struct fetch *f)
         return;
     b->bucket = may_use_bucket(f);
     struct peer_view *v = peers_view(cluster_peers(c));
-    bool may_ask = v->count > 1 && (!f->want.is_private || cluster_is_encrypted(c));
+    bool may_ask = v->count > 1 && striped_may_ask_nodes(f);
     if (may_ask || b->bucket)
         b->view = v;
     else
@@ -96,7 +105,6 @@ void blob_striped_clear(struct blob_fetch *b)
 static void striped_map(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    struct cluster *c = f->fetcher->all->cluster;
     int64_t size = ingest_size(b->ingest);
     uint8_t hops = b->hops ? b->hops[0] : 0, tried = b->tried ? b->tried[0] : 0;
 
@@ -105,7 +113,7 @@ static void striped_map(struct fetch *f)
         return;
     bool grown = b->mapped == -1;
     striped_unmap(b);
-    bool alone = f->want.is_private && !cluster_is_encrypted(c);
+    bool alone = !striped_may_ask_nodes(f);
     const struct ring_node *self = &b->view->nodes[b->view->self];
     if (alone)
         stripes_make(&b->map, self, 1, 0, digest_hash(&f->digest), size);
