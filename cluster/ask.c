@@ -150,7 +150,7 @@ static const char *ask_why(const struct err *err)
     return err->code == ERR_UPSTREAM ? "it broke off" : "it cannot be reached";
 }
 
-static void ask_ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
+static void ask_note_outcome(const struct peer_ask *a, const struct transfer_response *r, const struct err *err)
 {
     bool denied = r->status == 401 || r->status == 403, cancelled = err && err->code == ERR_CANCELLED;
 
@@ -173,7 +173,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
     void *done_arg = a->arg;
 
     a->transfer = NULL;
-    ask_ask_note_outcome(a, r, err);
+    ask_note_outcome(a, r, err);
     ask_free(a);
     done(done_arg, r, err);
 }
@@ -245,7 +245,8 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->there = MAX(a->there, there);
     a->own = own;
     note_moving(a);
-    if (a->excused_ms >= (a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS) || a->waited_ms >= ASK_WAITED_MS)
+    int most = a->digest.alg == DIGEST_NONE ? ASK_EXCUSED_TAG_MS : a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS;
+    if (a->excused_ms >= most || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
 }
 

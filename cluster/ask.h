@@ -36,10 +36,11 @@ enum {
     ASK_SILENT_MS = 600,
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
-    ASK_BESIDE_MS = 4000,    /* while others bring the blob */
-    ASK_WAITED_MS = 60000,   /* whatever comes there */
-    ASK_PROGRESS = 16 << 10, /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
-    ASK_PEER_MAX = 639,      /* bytes of the value of Entrepot-Peer */
+    ASK_EXCUSED_TAG_MS = 5000, /* of a manifest: each node that asks itself would count as a pull */
+    ASK_BESIDE_MS = 4000,      /* while others bring the blob */
+    ASK_WAITED_MS = 60000,     /* whatever comes there */
+    ASK_PROGRESS = 16 << 10,   /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
+    ASK_PEER_MAX = 639,        /* bytes of the value of Entrepot-Peer */
 };
 
 #define ASK_HEADER    "Entrepot-Peer"
