@@ -22,7 +22,7 @@ say "dump"
 ask debug dump >"$W/dump"
 for line in '^loop main: ready' '^loop serve-0: ' "gets an answer for .*: GET /v2/app/blobs/sha256:$blob, status 200" \
     '^loop fetch-[01]: fetches' "blob .*sha256:$blob: receive, for .* s" 'bytes of 8000000 are here, 1 followers' \
-    'connection: at .*brought [0-9]* at' '^pool io: ' '^ingests: 1'; do
+    'connection to .*: at .*brought [0-9]* at' '^pool io: ' '^ingests: 1'; do
     grep -qE "$line" "$W/dump" || { cat "$W/dump"; fail "the dump has no line '$line'"; }
 done
 kill -USR1 "$ENTREPOT_PID"
