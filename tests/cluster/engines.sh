@@ -20,7 +20,7 @@ skopeo_pulls() {
     local start=$EPOCHREALTIME
     beside "$1"
     mirror_conf "$W/mirror-$1.conf"
-    timeout 30 "${NS[@]}" skopeo copy -q "docker://docker.io/$2" "dir:$W/skopeo" >>"$W/skopeo.log" 2>&1 || return 1
+    timeout 30 "${NS[@]}" skopeo --registries-conf "$W/mirror-$1.conf" copy -q "docker://docker.io/$2" "dir:$W/skopeo" >>"$W/skopeo.log" 2>&1 || return 1
     echo "$(since "$start") - sha256:$(sha256sum "$W/skopeo/manifest.json" | cut -d ' ' -f 1)"
 }
 podman_pulls() {
