@@ -20,7 +20,8 @@ skopeo_pulls() {
     local start=$EPOCHREALTIME
     beside "$1"
     mirror_conf "$W/mirror-$1.conf"
-    timeout 30 "${NS[@]}" skopeo --registries-conf "$W/mirror-$1.conf" copy -q "docker://docker.io/$2" "dir:$W/skopeo" >>"$W/skopeo.log" 2>&1 || return 1
+    timeout 30 "${NS[@]}" skopeo --registries-conf "$W/mirror-$1.conf" copy -q "docker://docker.io/$2" "dir:$W/skopeo" \
+        >>"$W/skopeo.log" 2>&1 || return 1
     echo "$(since "$start") - sha256:$(sha256sum "$W/skopeo/manifest.json" | cut -d ' ' -f 1)"
 }
 podman_pulls() {
@@ -36,7 +37,9 @@ docker_pulls() {
     name=$(d image inspect "$2" -f '{{index .RepoDigests 0}}')
     echo "$(since "$start") - ${name#*@}"
 }
-docker_runs_here() { is_here docker && is_here dockerd && grep -qE ' (/sys/fs/cgroup/devices cgroup|/sys/fs/cgroup cgroup2) ' /proc/self/mounts; }
+docker_runs_here() {
+    is_here docker && is_here dockerd && grep -qE ' (/sys/fs/cgroup/devices cgroup|/sys/fs/cgroup cgroup2) ' /proc/self/mounts
+}
 on_cleanup() { [ ! -d "$W/podman" ] || p image umount -a >/dev/null 2>&1; }
 
 new_image() { # NAME: of one big layer and two small ones; leaves digest and bytes
