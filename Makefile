@@ -302,7 +302,7 @@ sim: | deps ## the tables of docs/scale.md, from 10 to 10 000 simulated nodes (M
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/sim/sim >&2
 	@$(B)/tests/sim/sim table $(MOST)
 
-bench-cluster: | test-deps all ## real nodes that pull a cold image at once, beside one alone and the simulator (N=4 RATE=200 SIZE=256 ROUNDS=3)
+bench-cluster: | test-deps all ## real nodes that pull a cold image at once, beside one alone and the simulator (N=4 RATE=200 SIZE=256 ROUNDS=3 PULLER=containerd)
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/sim/sim >&2
 	@B=$(B) bash tests/bench/cluster.sh
 

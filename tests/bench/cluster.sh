@@ -1,6 +1,7 @@
 #!/bin/bash
 # N nodes pull one cold image at once, each over a link of RATE Mbit each way; beside it one node alone over the same link, in turns; and
 # what the simulator (tests/sim) says of both. The registry's link has no limit. MEMBERS=etcd: the list is in etcd, not in DNS.
+# PULLER=containerd: a containerd beside each node pulls, `ctr content fetch` into an empty store, not a script that keeps nothing.
 #
 #     N=4 RATE=200 SIZE=256 (MiB) ROUNDS=3 make bench-cluster
 . "$(dirname "$0")/../alone.sh.inc" "$@"
@@ -8,18 +9,15 @@
 . tests/bench/figures.sh.inc
 members=${MEMBERS:-dns}
 . tests/cluster/nodes.sh.inc
+if [ "${PULLER:-}" = containerd ]; then
+    . tests/cluster/engines.sh.inc
+    pull() { engine_pull "$1" "$2" content fetch; }
+fi
 nodes=${N:-4} rate=${RATE:-200} size=${SIZE:-256} rounds=${ROUNDS:-3}
 need tc
 rules=${RULES-} # of the simulator, if not what the daemon does: in-order, late
 sim=$PWD/${B:-build}/tests/sim/sim
 
-# Both ways: what comes to a node is shaped where it leaves the bridge. Buckets of some milliseconds: a link has no memory.
-shape() { # NODE
-    local burst=$((rate * 125 * 5 + 15000))
-    tc qdisc replace dev "wire-$1" root tbf rate "${rate}mbit" burst $burst latency 50ms || skip "no tbf in this kernel"
-    on_node "$1" tc qdisc replace dev eth0 root tbf rate "${rate}mbit" burst $burst latency 50ms
-    on_node "$1" ethtool -K eth0 tso off gso off 2>/dev/null || true
-}
 link_in() { on_node "$1" awk '$1 == "eth0:" {print $2}' /proc/self/net/dev; } # NODE: bytes so far
 cold_nodes() { # COUNT
     local k
@@ -27,6 +25,9 @@ cold_nodes() { # COUNT
     for k in $(seq "$1"); do rm -rf "$W/node-$k"; done
     if [ "$members" = dns ] && [ -n "$CLUSTER" ]; then dns_set $(seq "$1"); fi
     start_nodes "$1"
+    [ "${PULLER:-}" = containerd ] || return 0
+    for k in "${!ENGINE_PID[@]}"; do engine_end "$k"; done
+    for k in $(seq "$1"); do engine_start "$k"; done
 }
 # KEY COUNT: the seconds of the slowest node, of the middle one, bytes upstream, the least use of a link while its node waited
 measure() {
@@ -50,7 +51,7 @@ predicted() { # NAME=VALUE...: the line of the simulator, as variables
 }
 
 wires_begin "$nodes"
-for k in $(seq "$nodes"); do shape "$k"; done
+for k in $(seq "$nodes"); do shape "$k" "$rate"; done
 upstream_start
 if [ "$members" = etcd ]; then etcds_start; else dns_start; fi
 image app:1 app $((size * 46 / 100))M $((size * 28 / 100))M $((size * 16 / 100))M $((size * 10 / 100))M >"$W/app"

@@ -2,16 +2,18 @@
 """Pushes an image of made-up content to a registry: image.py HOST:PORT REPOSITORY:TAG SEED SIZE...
 
 SIZE is of a layer: 48M, 300K, 5000. The same seed and size are the same bytes each time; a layer "SEED=SIZE" has a seed of its
-own, so that images can share it. In the environment, MORE_TAGS="a b" are more names of the image, and LOGIN=USER:PASSWORD is for
-a token service. Prints the manifest's digest and the sum of the blobs' bytes."""
+own, so that images can share it. In the environment, MORE_TAGS="a b" are more names of the image, LOGIN=USER:PASSWORD is for a token
+service, and with TAR each layer is an archive of one file, as engines unpack it. Prints the manifest's digest and the sum of the blobs' bytes."""
 import base64
 import hashlib
 import http.client
+import io
 import json
 import os
 import random
 import re
 import sys
+import tarfile
 import urllib.parse
 
 UNITS = {"K": 1 << 10, "M": 1 << 20}
@@ -68,10 +70,19 @@ def descriptor(kind, data):
     return {"mediaType": kind, "digest": digest(data), "size": len(data)}
 
 
+def archive(name, data):
+    out, member = io.BytesIO(), tarfile.TarInfo(name)
+    member.size = len(data)
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
 def layer(seed, text, number):
     own, _, size = text.rpartition("=")
     unit = UNITS.get(size[-1], 1)
-    return content(own or f"{seed}-{number}", int(size.rstrip("KM")) * unit)
+    data = content(own or f"{seed}-{number}", int(size.rstrip("KM")) * unit)
+    return archive(f"file-{number}", data) if "TAR" in os.environ else data
 
 
 def main(host, reference, seed, *sizes):
