@@ -38,22 +38,21 @@ struct peer_ask {
     int64_t (*received)(void *arg); /* NULL: it is not about a blob */
     void *arg;
     bool paused, hurry;
-    bool begun;               /* its head has come */
-    bool has_login;           /* the other node asks a registry first whether it is good */
-    int64_t at;               /* the next byte of the blob */
-    int64_t begun_ms;         /* monotonic */
-    char proof[PROOF_MAX];    /* of the question */
-    int64_t moved;            /* bytes since the last tick */
-    int64_t due_ms;           /* of the tick; monotonic */
-    int ticks;                /* of silence, after which it is given up */
-    int silent_ticks;         /* in a row */
-    int here;                 /* how often it had what it did not send, in a row */
-    int64_t excused_ms;       /* for so long it has waited for others */
-    int64_t waited_ms, there; /* in all; bytes of the blob that have come there, as it says */
-    int64_t own;              /* ... and here, when it was asked last */
-    int64_t here_before;      /* ... and when it moved last */
-    int64_t its_before;       /* bytes from this node by then, of whatever */
-    int64_t beside_ms;        /* for so long others have brought it, while this one did not */
+    bool begun;                      /* its head has come */
+    bool has_login;                  /* the other node asks a registry first whether it is good */
+    int64_t at;                      /* the next byte of the blob */
+    int64_t begun_ms;                /* monotonic */
+    char proof[PROOF_MAX];           /* of the question */
+    int64_t moved;                   /* bytes since the last tick */
+    int64_t due_ms;                  /* of the tick; monotonic */
+    int ticks;                       /* of silence, after which it is given up */
+    int silent_ticks;                /* in a row */
+    int here;                        /* how often it had what it did not send, in a row */
+    int64_t excused_ms;              /* for so long it has waited for others */
+    int64_t waited_ms, there;        /* in all; bytes of the blob that have come there, as it says */
+    int64_t own;                     /* ... and here, when it was asked last */
+    uint64_t all_before, its_before; /* bytes from all nodes, and from this one, when it moved last */
+    int64_t beside_ms;               /* for so long others have brought it, while this one did not */
 };
 
 /* ---- the headers ---- */
@@ -202,19 +201,19 @@ static void ask_tick_later(struct peer_ask *a)
     event_add(a->tick, &(struct timeval){.tv_usec = ASK_TICK_MS * 1000});
 }
 
-/* Whether others have brought the blob since this one moved last: they use the link, and nobody waits for this one. */
-static bool goes_on_beside(struct peer_ask *a)
+/* Whether the link is in use by what other nodes send: one connection of many may stand still then, for a while. */
+static bool goes_on_beside(const struct peer_ask *a)
 {
-    int64_t here = a->received ? a->received(a->arg) : 0, its = (int64_t)atomic_load(&a->peer->received);
-    int64_t came = (here - a->here_before) - (its - a->its_before);
+    uint64_t all = atomic_load(cluster_received(a->cluster)) - a->all_before;
+    uint64_t its = atomic_load(&a->peer->received) - a->its_before;
 
-    return came >= (int64_t)ASK_PROGRESS * a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
+    return all - its >= (uint64_t)ASK_BESIDE_BYTES * (uint64_t)a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
 }
 
 static void note_moving(struct peer_ask *a)
 {
-    a->here_before = a->received ? a->received(a->arg) : 0;
-    a->its_before = (int64_t)atomic_load(&a->peer->received);
+    a->all_before = atomic_load(cluster_received(a->cluster));
+    a->its_before = atomic_load(&a->peer->received);
     a->silent_ticks = 0;
 }
 
@@ -310,6 +309,7 @@ static bool ask_take_data(void *arg, const void *data, size_t len)
     a->moved += (int64_t)len;
     a->at += (int64_t)len;
     atomic_fetch_add(&a->peer->received, len);
+    atomic_fetch_add(cluster_received(a->cluster), len);
     return !a->on_data || a->on_data(a->arg, data, len);
 }
 

@@ -19,8 +19,8 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- * While others bring the same blob, a node that lives may be slow for ASK_BESIDE_MS: where all links are full, one
- * connection of many stands still now and then.
+ * While other nodes send much, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one connection of
+ * many stands still now and then.
  *
  * One that failed rests (peer_note_failure()). On the loop of its engine.
  */
@@ -36,11 +36,12 @@ enum {
     ASK_SILENT_MS = 600,
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
-    ASK_EXCUSED_TAG_MS = 5000, /* of a manifest: each node that asks itself would count as a pull */
-    ASK_BESIDE_MS = 4000,      /* while others bring the blob */
-    ASK_WAITED_MS = 60000,     /* whatever comes there */
-    ASK_PROGRESS = 16 << 10,   /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
-    ASK_PEER_MAX = 639,        /* bytes of the value of Entrepot-Peer */
+    ASK_EXCUSED_TAG_MS = 5000,    /* of a manifest: each node that asks itself would count as a pull */
+    ASK_BESIDE_BYTES = 256 << 10, /* within a quarter of ASK_SILENT_MS: the link is in use */
+    ASK_BESIDE_MS = 4000,         /* while others bring the blob */
+    ASK_WAITED_MS = 60000,        /* whatever comes there */
+    ASK_PROGRESS = 16 << 10,      /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
+    ASK_PEER_MAX = 639,           /* bytes of the value of Entrepot-Peer */
 };
 
 #define ASK_HEADER    "Entrepot-Peer"

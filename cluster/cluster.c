@@ -14,6 +14,7 @@ struct cluster {
     struct peers *peers;
     struct proofs *proofs;
     struct takers *takers;
+    atomic_uint_fast64_t received;
     struct members *members;
     struct bucket *bucket;
 };
@@ -105,6 +106,11 @@ struct proofs *cluster_proofs(const struct cluster *c)
 struct takers *cluster_takers(const struct cluster *c)
 {
     return c->takers;
+}
+
+atomic_uint_fast64_t *cluster_received(struct cluster *c)
+{
+    return &c->received;
 }
 
 bool cluster_asks(const struct cluster *c, enum config_tier tier)
