@@ -19,8 +19,8 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- * While other nodes send much, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one connection of
- * many stands still now and then.
+ * While other nodes send much, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one connection
+ * of many stands still now and then.
  *
  * One that failed rests (peer_note_failure()). On the loop of its engine.
  */
