@@ -79,16 +79,16 @@ fi
 SERVE_MORE=--offline entrepot_start
 ask import "$CARRY/images.tar" >"$W/import.log" || fail "import: $(tail -n 5 "$W/import.log")"
 index=$(sha256sum <"$CARRY/index" | sed 's/ .*//')
-at() { curl -sf "http://127.0.0.1:$PORT/v2/app/$1"; }
+served_at() { curl -sf "http://127.0.0.1:$PORT/v2/app/$1"; }
 for f in index:2 sig:sha256-$index.sig "sbom:sha256:$(sha256sum <"$CARRY/sbom" | sed 's/ .*//')" \
     "arm64:sha256:$(sha256sum <"$CARRY/arm64" | sed 's/ .*//')"; do
-    at "manifests/${f#*:}" | cmp - "$CARRY/${f%%:*}" || fail "${f#*:} is another one"
+    served_at "manifests/${f#*:}" | cmp - "$CARRY/${f%%:*}" || fail "${f#*:} is another one"
 done
-is "$(at "referrers/sha256:$index" | jq -r '.manifests[] | .artifactType')" application/spdx+json "what refers to it"
-is "$(at "referrers/sha256:$index?artifactType=text/x" | jq '.manifests | length')" 0 "those of a kind that there is not"
+is "$(served_at "referrers/sha256:$index" | jq -r '.manifests[] | .artifactType')" application/spdx+json "what refers to it"
+is "$(served_at "referrers/sha256:$index?artifactType=text/x" | jq '.manifests | length')" 0 "those of a kind that there is not"
 for m in amd64 arm64 sig sbom; do
     for d in $(jq -r '.config.digest, .layers[].digest' "$CARRY/$m"); do
-        is "$(at "blobs/$d" | sha256sum | sed 's/ .*//; s/^/sha256:/')" "$d" "a blob of $m"
+        is "$(served_at "blobs/$d" | sha256sum | sed 's/ .*//; s/^/sha256:/')" "$d" "a blob of $m"
     done
 done
 containerd_begin containerd
