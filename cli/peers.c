@@ -109,19 +109,5 @@ static void peers_print(const json_t *answer)
 
 int cmd_peers(int argc, char **argv)
 {
-    struct cli_options o = {0};
-    struct err err = {0};
-    json_t *answer;
-
-    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE}, argc, argv);
-    if (rc >= 0)
-        return rc;
-    if (!cli_ask(&o, "/v1/peers", NULL, &answer, &err))
-        return cli_fail(&err);
-    if (o.json)
-        cli_print_json(answer);
-    else
-        peers_print(answer);
-    json_decref(answer);
-    return EXIT_DONE;
+    return cli_show(USAGE, "/v1/peers", peers_print, argc, argv);
 }

@@ -168,19 +168,5 @@ static void status_print(const json_t *j)
 
 int cmd_status(int argc, char **argv)
 {
-    struct cli_options o = {0};
-    struct err err = {0};
-    json_t *answer;
-
-    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE}, argc, argv);
-    if (rc >= 0)
-        return rc;
-    if (!cli_ask(&o, "/v1/status", NULL, &answer, &err))
-        return cli_fail(&err);
-    if (o.json)
-        cli_print_json(answer);
-    else
-        status_print(answer);
-    json_decref(answer);
-    return EXIT_DONE;
+    return cli_show(USAGE, "/v1/status", status_print, argc, argv);
 }

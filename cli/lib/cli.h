@@ -100,6 +100,8 @@ int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* A whole command: posts its references; prints "<done> REF" for each one in the answer's array `done`. */
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done);
+/* A whole command without arguments: gets a page of the daemon and prints it, with --json as it is. */
+int cli_show(const char *usage, const char *path, void (*print)(const json_t *answer), int argc, char **argv);
 
 /* ---- say.c: all output goes through these functions, except constant texts ---- */
 

@@ -314,3 +314,22 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
     json_decref(body);
     return rc < 0 ? EXIT_DONE : rc;
 }
+
+int cli_show(const char *usage, const char *path, void (*print)(const json_t *answer), int argc, char **argv)
+{
+    struct cli_options o = {0};
+    struct err err = {0};
+    json_t *answer;
+    int rc = cli_parse(&o, &(struct cli_syntax){.usage = usage}, argc, argv);
+
+    if (rc >= 0)
+        return rc;
+    if (!cli_ask(&o, path, NULL, &answer, &err))
+        return cli_fail(&err);
+    if (o.json)
+        cli_print_json(answer);
+    else
+        print(answer);
+    json_decref(answer);
+    return EXIT_DONE;
+}
