@@ -36,6 +36,7 @@ struct peer_ask {
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     int64_t (*received)(void *arg); /* NULL: it is not about a blob */
+    int64_t (*quick)(void *arg);
     void *arg;
     bool paused, hurry;
     bool begun;                      /* its head has come */
@@ -51,7 +52,8 @@ struct peer_ask {
     int64_t excused_ms;              /* for so long it has waited for others */
     int64_t waited_ms, there;        /* in all; bytes of the blob that have come there, as it says */
     int64_t own;                     /* ... and here, when it was asked last */
-    uint64_t all_before, its_before; /* bytes from all nodes, and from this one, when it moved last */
+    uint64_t all_before, its_before; /* bytes from all nodes, and from this one, at the last tick */
+    int beside_ticks;                /* of silent_ticks: those in which others sent much */
     int64_t beside_ms;               /* for so long others have brought it, while this one did not */
 };
 
@@ -201,20 +203,36 @@ static void ask_tick_later(struct peer_ask *a)
     event_add(a->tick, &(struct timeval){.tv_usec = ASK_TICK_MS * 1000});
 }
 
+/* Whether other nodes have sent much since this was asked last. */
+static bool others_send(struct peer_ask *a)
+{
+    uint64_t all = atomic_load(cluster_received(a->cluster)), its = atomic_load(&a->peer->received);
+    uint64_t others = all - a->all_before - (its - a->its_before);
+
+    a->all_before = all;
+    a->its_before = its;
+    return others >= ASK_BESIDE_BYTES;
+}
+
 /* Whether the link is in use by what other nodes send: one connection of many may stand still then, for a while. */
 static bool goes_on_beside(const struct peer_ask *a)
 {
-    uint64_t all = atomic_load(cluster_received(a->cluster)) - a->all_before;
-    uint64_t its = atomic_load(&a->peer->received) - a->its_before;
-
-    return all - its >= (uint64_t)ASK_BESIDE_BYTES * (uint64_t)a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
+    return a->beside_ticks * 2 > a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
 }
 
 static void note_moving(struct peer_ask *a)
 {
-    a->all_before = atomic_load(cluster_received(a->cluster));
-    a->its_before = atomic_load(&a->peer->received);
-    a->silent_ticks = 0;
+    a->silent_ticks = a->beside_ticks = 0;
+}
+
+/* How long it may wait for a registry of which nothing comes. */
+static int64_t longest_excuse(const struct peer_ask *a)
+{
+    int64_t quick = a->quick ? a->quick(a->arg) : 0;
+
+    if (a->digest.alg == DIGEST_NONE)
+        return quick > 0 && quick + ASK_QUICK_MS > a->begun_ms ? ASK_EXCUSED_MS : ASK_EXCUSED_TAG_MS;
+    return a->hurry || quick > a->begun_ms ? ASK_SILENT_MS : ASK_EXCUSED_MS;
 }
 
 static void ask_take_life(void *arg, const struct transfer_response *r, const struct err *err)
@@ -241,11 +259,12 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     bool grows = there >= a->there + ASK_PROGRESS && own > a->own;
     a->waited_ms += a->silent_ticks * ASK_TICK_MS;
     a->excused_ms = grows ? 0 : a->excused_ms + a->silent_ticks * ASK_TICK_MS;
-    a->there = MAX(a->there, there);
-    a->own = own;
+    if (grows) {
+        a->there = there;
+        a->own = own;
+    }
     note_moving(a);
-    int most = a->digest.alg == DIGEST_NONE ? ASK_EXCUSED_TAG_MS : a->hurry ? ASK_SILENT_MS : ASK_EXCUSED_MS;
-    if (a->excused_ms >= most || a->waited_ms >= ASK_WAITED_MS)
+    if (a->excused_ms >= longest_excuse(a) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for its registry for too long");
 }
 
@@ -270,6 +289,7 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct peer_ask *a = arg;
     bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
+    bool beside = others_send(a);
 
     ON_LOOP(a->loop);
     if (a->paused || late || a->moved >= ASK_PROGRESS) {
@@ -278,11 +298,13 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         a->beside_ms = a->moved >= ASK_PROGRESS ? 0 : a->beside_ms;
     } else {
         a->silent_ticks++;
+        a->beside_ticks += beside;
     }
     a->moved = 0;
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
-    if (a->silent_ticks >= a->ticks + (goes_on_beside(a) ? a->ticks / 2 : 0)) {
+    bool on_beside = goes_on_beside(a), silent = a->silent_ticks >= a->ticks + (on_beside ? a->ticks / 2 : 0);
+    if (silent || (a->silent_ticks >= a->ticks / 2 && !on_beside && peer_is_resting(a->peer))) {
         ask_give_up(a, "it is silent");
         return;
     }
@@ -333,10 +355,11 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_head = q->on_head;
     a->on_data = q->on_data;
     a->received = q->received;
+    a->quick = q->quick;
     a->on_done = q->on_done;
     a->arg = q->arg;
     a->own = q->received ? q->received(q->arg) : 0;
-    note_moving(a);
+    others_send(a);
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;

@@ -19,10 +19,14 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
+ *
+ * One that says that it waits for a registry which has answered this node meanwhile gets less time: its way there is
+ * the slow one, or it lies.
+ *
  * While other nodes send much, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one connection
  * of many stands still now and then.
  *
- * One that failed rests (peer_note_failure()). On the loop of its engine.
+ * One that failed rests (peer_note_failure()), and all that it is silent about is given up. On the loop of its engine.
  */
 #ifndef ENTREPOT_CLUSTER_ASK_H
 #define ENTREPOT_CLUSTER_ASK_H
@@ -37,6 +41,7 @@ enum {
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
     ASK_EXCUSED_TAG_MS = 5000,    /* of a manifest: each node that asks itself would count as a pull */
+    ASK_QUICK_MS = 60000,         /* a registry that was quick so long ago is not slow with a manifest */
     ASK_BESIDE_BYTES = 256 << 10, /* within a quarter of ASK_SILENT_MS: the link is in use */
     ASK_BESIDE_MS = 4000,         /* while others bring the blob */
     ASK_WAITED_MS = 60000,        /* whatever comes there */
@@ -71,6 +76,7 @@ struct ask {
     const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
     int64_t (*received)(void *arg);  /* bytes of the blob that have come here, from anybody; NULL: another question */
+    int64_t (*quick)(void *arg);     /* when its registry last answered this node at once; monotonic, 0: never */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);

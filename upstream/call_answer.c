@@ -74,6 +74,14 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
         endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
+static void note_quick(struct upstream_call *c, const struct transfer_response *r)
+{
+    int64_t now = clock_mono_ms();
+
+    if (r->status < 400 && now - c->sent_ms <= UPSTREAM_QUICK_MS)
+        atomic_store_explicit(&c->u->quick_ms, now, memory_order_relaxed);
+}
+
 /* Any web server answers with pages and refusals; content or a challenge shows a registry. */
 static void look_for_registry(struct upstream *u, const struct transfer_response *r)
 {
@@ -99,6 +107,7 @@ bool call_take_head(void *arg, const struct transfer_response *r)
     }
     c->status = r->status;
     look_for_registry(c->u, r);
+    note_quick(c, r);
     if (r->status >= 400)
         call_begin_refusal(c, r);
     if (c->direct) {

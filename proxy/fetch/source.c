@@ -354,6 +354,13 @@ static int64_t source_received(void *arg)
     return ingest_received(blob_of(s->fetch)->ingest);
 }
 
+static int64_t source_registry_quick(void *arg)
+{
+    const struct blob_source *s = arg;
+
+    return upstream_quick_ms(s->fetch->want.site->upstream);
+}
+
 static void source_ask_node(struct blob_source *s)
 {
     struct fetch *f = s->fetch;
@@ -382,6 +389,7 @@ static void source_ask_node(struct blob_source *s)
         .hurry = b->failed > 0,
         .bulk = true,
         .received = source_received,
+        .quick = source_registry_quick,
         .on_head = source_take_head,
         .on_data = source_take_data,
         .on_done = source_take_end,

@@ -159,6 +159,68 @@ static void waits_for_ever(void **state)
     free(q);
 }
 
+/* Its registry has answered this node meanwhile: its way there is the slow one. */
+static void waits_for_a_quick_registry(void **state)
+{
+    struct fixture *f = *state;
+    struct question *q = question_new(f, "waits");
+
+    q->quick_ms = clock_mono_ms() + 200;
+    loop_post(f->loop, question_begin, q);
+    WAIT_FOR(atomic_load(&q->done) == 1);
+    is_given_up(q, "it waits for its registry for too long", ASK_SILENT_MS);
+    free(q);
+}
+
+/* A manifest is waited for longer: each node that asks itself would count as a pull. Less so if the registry was quick. */
+static void waits_with_a_manifest(void **state)
+{
+    struct fixture *f = *state;
+    struct question *q = question_new(f, "waits");
+
+    q->ask.digest = NULL;
+    q->quick_ms = clock_mono_ms() - ASK_QUICK_MS / 2;
+    loop_post(f->loop, question_begin, q);
+    WAIT_FOR(atomic_load(&q->done) == 1);
+    is_given_up(q, "it waits for its registry for too long", ASK_EXCUSED_MS);
+    free(q);
+}
+
+static void waits_with_a_manifest_of_a_slow_registry(void **state)
+{
+    struct fixture *f = *state;
+    struct question *q = question_new(f, "waits");
+
+    q->ask.digest = NULL;
+    q->quick_ms = clock_mono_ms() - ASK_QUICK_MS - 1000;
+    loop_post(f->loop, question_begin, q);
+    WAIT_FOR(atomic_load(&q->done) == 1);
+    is_given_up(q, "it waits for its registry for too long", ASK_EXCUSED_TAG_MS);
+    free(q);
+}
+
+/* Once it has failed, what else it is silent about is not waited for. */
+static void silent_beside_a_failure(void **state)
+{
+    struct fixture *f = *state;
+    int64_t least_ms = INT64_MAX;
+
+    for (int i = 0; i < 8 && least_ms >= ASK_SILENT_MS; i++) { /* a busy machine may be late */
+        struct question *first = question_new(f, "silent"), *q = question_new(f, "silent");
+        first->ask.hurry = true;
+        loop_post(f->loop, question_begin, first);
+        loop_post(f->loop, question_begin, q);
+        WAIT_FOR(atomic_load(&first->done) == 1 && atomic_load(&q->done) == 1);
+        assert_int_equal(q->err.code, ERR_TIMEOUT);
+        assert_string_equal(atomic_load(&f->peer->why), "it is silent");
+        least_ms = MIN(least_ms, q->took_ms);
+        peer_note_answer(f->peer, clock_mono_ms());
+        free(first);
+        free(q);
+    }
+    assert_in_range(least_ms, ASK_HURRIED_MS * 3 / 4, ASK_SILENT_MS - 1);
+}
+
 /* One that says so, while nothing comes here: it may be waiting for us. */
 static void says_that_it_grows(void **state)
 {
@@ -169,15 +231,24 @@ static void says_that_it_grows(void **state)
 }
 
 /* For as long as something comes there, and here. */
-static void waits_while_it_grows(void **state)
+static void is_waited_for(struct fixture *f, const char *mode)
 {
-    struct fixture *f = *state;
-    struct question *q = ask_of(f, "grows");
+    struct question *q = ask_of(f, mode);
 
     assert_int_equal(q->err.code, ERR_OK);
     assert_true(q->took_ms > ASK_EXCUSED_MS);
     assert_false(peer_is_resting(f->peer));
     free(q);
+}
+
+static void waits_while_it_grows(void **state)
+{
+    is_waited_for(*state, "grows");
+}
+
+static void waits_while_it_grows_slowly(void **state)
+{
+    is_waited_for(*state, "grows-slowly");
 }
 
 /* ---- answers that are none ---- */
@@ -339,6 +410,11 @@ int main(void)
         WITH_NODE(waits),
         WITH_NODE(waits_for_ever),
         WITH_NODE(waits_while_it_grows),
+        WITH_NODE(waits_while_it_grows_slowly),
+        WITH_NODE(waits_for_a_quick_registry),
+        WITH_NODE(waits_with_a_manifest),
+        WITH_NODE(waits_with_a_manifest_of_a_slow_registry),
+        WITH_NODE(silent_beside_a_failure),
         WITH_NODE(says_that_it_grows),
         WITH_NODE(refused),
         WITH_NODE(refused_version),

@@ -63,11 +63,14 @@ static inline bool node_is(const char *mode)
 static inline bool node_life(struct toy_connection *c)
 {
     int n = atomic_fetch_add(&node.lives, 1) + 1;
-    bool grows = node_is("grows") || node_is("says-that-it-grows"),
+    bool slowly = node_is("grows-slowly"), grows = slowly || node_is("grows") || node_is("says-that-it-grows"),
          waits = grows || node_is("waits") || node_is("waits-a-little");
     _cleanup_free_ char *text = xasprintf("HTTP/1.1 200 OK\r\nEntrepot-Peer: v=1; life=%s; got=%d\r\n"
                                           "Content-Length: 0\r\n\r\n",
-                                          waits ? "waits" : "here", grows ? n * ASK_PROGRESS : 5);
+                                          waits ? "waits" : "here",
+                                          slowly  ? n * ASK_PROGRESS / 3
+                                          : grows ? n * ASK_PROGRESS
+                                                  : 5);
 
     if (node_is("silent")) {
         node_hang(c);
@@ -97,8 +100,8 @@ static inline bool node_serve(struct toy_connection *c)
         return node_life(c);
     if (node_is("good")) {
         node_answer(c->fd, "206 Part", "Entrepot-Peer: v=1\r\nContent-Range: bytes 1000-300999/400000\r\n", DATA, DATA);
-    } else if (node_is("waits-a-little") || node_is("grows")) {
-        int least = node_is("grows") ? 11 : 2;
+    } else if (node_is("waits-a-little") || node_is("grows") || node_is("grows-slowly")) {
+        int least = node_is("waits-a-little") ? 2 : 11;
         for (int i = 0; i < 4000 && atomic_load(&node.lives) < least; i++)
             usleep(5000);
         node_answer(c->fd, "200 OK", "Entrepot-Peer: v=1\r\n", DATA, DATA);
@@ -213,6 +216,7 @@ struct question {
     atomic_int heads, done, dropped;
     atomic_llong bytes;
     int64_t elsewhere; /* what has come from other sources, when it was asked last */
+    int64_t quick_ms;  /* when the registry was quick */
     /* good once `done` is 1 */
     int status;
     struct err err;
@@ -269,8 +273,15 @@ static inline int64_t question_received(void *arg)
 {
     struct question *q = arg;
 
-    q->elsewhere += strcmp(q->ask.path, "grows") == 0 ? 1000 : 0;
+    q->elsewhere += strncmp(q->ask.path, "grows", 5) == 0 ? 1000 : 0;
     return q->elsewhere;
+}
+
+static inline int64_t question_quick(void *arg)
+{
+    const struct question *q = arg;
+
+    return q->quick_ms;
 }
 
 static inline void question_begin(void *arg)
@@ -278,7 +289,6 @@ static inline void question_begin(void *arg)
     struct question *q = arg;
 
     q->began_ms = clock_mono_ms();
-    q->ask.received = question_received;
     q->a = ask_start(q->f->cluster, &q->ask);
     assert_ptr_equal(ask_peer(q->a), q->f->peer);
     if (q->cancel == AT_ONCE)
@@ -309,6 +319,7 @@ static inline struct question *question_new(struct fixture *f, const char *mode)
         .on_data = question_data,
         .on_done = question_done,
         .received = question_received,
+        .quick = question_quick,
         .arg = q,
     };
     return q;
