@@ -39,6 +39,7 @@ struct peer_ask {
     int64_t (*quick)(void *arg);
     void *arg;
     bool paused, hurry;
+    bool have, at_once;              /* the answer is what is there; its head comes at once */
     bool begun;                      /* its head has come */
     bool has_login;                  /* the other node asks a registry first whether it is good */
     int64_t at;                      /* the next byte of the blob */
@@ -232,7 +233,15 @@ static int64_t longest_excuse(const struct peer_ask *a)
 
     if (a->digest.alg == DIGEST_NONE)
         return quick > 0 && quick + ASK_QUICK_MS > a->begun_ms ? ASK_EXCUSED_MS : ASK_EXCUSED_TAG_MS;
-    return a->hurry || quick > a->begun_ms ? ASK_SILENT_MS : ASK_EXCUSED_MS;
+    return a->hurry || a->have || quick > a->begun_ms ? ASK_SILENT_MS : ASK_EXCUSED_MS;
+}
+
+/* Whether it waits for a registry, by what it says. */
+static bool ask_may_wait(const struct peer_ask *a, const char *says)
+{
+    bool before_login = a->has_login && !a->begun, before_head = a->at_once && !a->begun;
+
+    return before_login || (!before_head && strstr(says, "life=waits"));
 }
 
 static void ask_take_life(void *arg, const struct transfer_response *r, const struct err *err)
@@ -242,7 +251,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->life = NULL;
     if (err || r->status != 200 || !a->transfer)
         return; /* the tick counts on */
-    bool waits = strstr(r->peer, "life=waits") || (a->has_login && !a->begun);
+    bool waits = ask_may_wait(a, r->peer);
     if (!waits && goes_on_beside(a)) {
         a->beside_ms += a->silent_ticks * ASK_TICK_MS;
         note_moving(a);
@@ -362,6 +371,8 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     others_send(a);
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
+    a->have = q->have;
+    a->at_once = q->have || q->named;
     a->ticks = q->hurry ? ASK_HURRIED_MS / ASK_TICK_MS : ASK_SILENT_MS / ASK_TICK_MS;
     a->begun_ms = clock_mono_ms();
     a->at = MAX(q->range_first, (int64_t)0);
