@@ -232,8 +232,9 @@ static int64_t longest_excuse(const struct peer_ask *a)
     int64_t quick = a->quick ? a->quick(a->arg) : 0;
 
     if (a->digest.alg == DIGEST_NONE)
-        return quick > 0 && quick + ASK_QUICK_MS > a->begun_ms ? ASK_EXCUSED_MS : ASK_EXCUSED_TAG_MS;
-    return a->hurry || a->have || quick > a->begun_ms ? ASK_SILENT_MS : ASK_EXCUSED_MS;
+        return quick > 0 && quick + ASK_QUICK_TAG_MS > a->begun_ms ? ASK_EXCUSED_MS : ASK_EXCUSED_TAG_MS;
+    bool is_quick = quick > 0 && quick + ASK_QUICK_MS > a->begun_ms;
+    return a->hurry || a->have || is_quick ? ASK_SILENT_MS : ASK_EXCUSED_MS;
 }
 
 /* Whether it waits for a registry, by what it says. */

@@ -41,7 +41,8 @@ enum {
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
     ASK_EXCUSED_TAG_MS = 5000,    /* of a manifest: each node that asks itself would count as a pull */
-    ASK_QUICK_MS = 60000,         /* a registry that was quick so long ago is not slow with a manifest */
+    ASK_QUICK_MS = 1000,          /* a registry that was quick with a blob so long before is not slow */
+    ASK_QUICK_TAG_MS = 60000,     /* ... with a manifest */
     ASK_BESIDE_BYTES = 256 << 10, /* within a quarter of ASK_SILENT_MS: the link is in use */
     ASK_BESIDE_MS = 4000,         /* while others bring the blob */
     ASK_WAITED_MS = 60000,        /* whatever comes there */
@@ -76,7 +77,7 @@ struct ask {
     const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
     int64_t (*received)(void *arg);  /* bytes of the blob that have come here, from anybody; NULL: another question */
-    int64_t (*quick)(void *arg);     /* when its registry last answered this node at once; monotonic, 0: never */
+    int64_t (*quick)(void *arg);     /* when its registry was last quick for this node; monotonic, 0: never */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);

@@ -74,12 +74,9 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
         endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
-static void note_quick(struct upstream_call *c, const struct transfer_response *r)
+static void note_quick(struct upstream_call *c)
 {
-    int64_t now = clock_mono_ms();
-
-    if (r->status < 400 && now - c->sent_ms <= UPSTREAM_QUICK_MS)
-        atomic_store_explicit(&c->u->quick_ms, now, memory_order_relaxed);
+    atomic_store_explicit(&c->u->quick_ms[c->kind], clock_mono_ms(), memory_order_relaxed);
 }
 
 /* Any web server answers with pages and refusals; content or a challenge shows a registry. */
@@ -107,7 +104,8 @@ bool call_take_head(void *arg, const struct transfer_response *r)
     }
     c->status = r->status;
     look_for_registry(c->u, r);
-    note_quick(c, r);
+    if (r->status < 400 && clock_mono_ms() - c->sent_ms <= UPSTREAM_QUICK_MS)
+        note_quick(c);
     if (r->status >= 400)
         call_begin_refusal(c, r);
     if (c->direct) {
@@ -145,6 +143,7 @@ bool call_take_data(void *arg, const void *data, size_t len)
         return call_take_refusal(c, data, len);
     if (!c->delivering || (c->status != 200 && c->status != 206)) /* an answer that is dropped */
         return transfer_received(c->transfer) <= DROPPED_MAX;
+    note_quick(c);
     return !c->on_data || c->on_data(c->arg, data, len);
 }
 

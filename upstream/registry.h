@@ -74,8 +74,9 @@ void upstream_set_waiting_max(struct upstream *u, int waiting_max);
 bool upstream_is_idle(const struct upstream *u);
 /* Whether it has ever answered as a registry does: with content or a challenge. Any thread. */
 bool upstream_is_registry(const struct upstream *u);
-/* When it last began to answer a request within UPSTREAM_QUICK_MS of its being sent; monotonic, 0: never. Any thread. */
-int64_t upstream_quick_ms(const struct upstream *u);
+/* When it last sent content of that kind, or began to answer within UPSTREAM_QUICK_MS; monotonic, 0: never. Any
+ * thread. */
+int64_t upstream_quick_ms(const struct upstream *u, enum budget_kind kind);
 
 enum { UPSTREAM_CODES = 600 };
 

@@ -146,7 +146,7 @@ static int64_t home_registry_quick(void *arg)
 {
     const struct fetch *f = arg;
 
-    return upstream_quick_ms(f->want.site->upstream);
+    return upstream_quick_ms(f->want.site->upstream, BUDGET_MANIFESTS);
 }
 
 static void home_ask(struct fetch *f)

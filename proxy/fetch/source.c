@@ -358,7 +358,7 @@ static int64_t source_registry_quick(void *arg)
 {
     const struct blob_source *s = arg;
 
-    return upstream_quick_ms(s->fetch->want.site->upstream);
+    return upstream_quick_ms(s->fetch->want.site->upstream, BUDGET_BLOBS);
 }
 
 static void source_ask_node(struct blob_source *s)

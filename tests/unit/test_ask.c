@@ -165,7 +165,7 @@ static void waits_for_a_quick_registry(void **state)
     struct fixture *f = *state;
     struct question *q = question_new(f, "waits");
 
-    q->quick_ms = clock_mono_ms() + 200;
+    q->quick_ms = clock_mono_ms() - ASK_QUICK_MS / 2;
     loop_post(f->loop, question_begin, q);
     WAIT_FOR(atomic_load(&q->done) == 1);
     is_given_up(q, "it waits for its registry for too long", ASK_SILENT_MS);
@@ -179,7 +179,7 @@ static void waits_with_a_manifest(void **state)
     struct question *q = question_new(f, "waits");
 
     q->ask.digest = NULL;
-    q->quick_ms = clock_mono_ms() - ASK_QUICK_MS / 2;
+    q->quick_ms = clock_mono_ms() - ASK_QUICK_TAG_MS / 2;
     loop_post(f->loop, question_begin, q);
     WAIT_FOR(atomic_load(&q->done) == 1);
     is_given_up(q, "it waits for its registry for too long", ASK_EXCUSED_MS);
@@ -192,7 +192,7 @@ static void waits_with_a_manifest_of_a_slow_registry(void **state)
     struct question *q = question_new(f, "waits");
 
     q->ask.digest = NULL;
-    q->quick_ms = clock_mono_ms() - ASK_QUICK_MS - 1000;
+    q->quick_ms = clock_mono_ms() - ASK_QUICK_TAG_MS - 1000;
     loop_post(f->loop, question_begin, q);
     WAIT_FOR(atomic_load(&q->done) == 1);
     is_given_up(q, "it waits for its registry for too long", ASK_EXCUSED_TAG_MS);
