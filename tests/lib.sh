@@ -9,15 +9,31 @@ PIDS=()
 export PYTHONPATH=$PWD/tests PYTHONDONTWRITEBYTECODE=1
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$W/stand-in
 
+# Whether a process is one of this test's. Numbers come back within a minute when many tests run: what has ended may be another's now.
+export TEST_FOLDER=$W
+is_ours() { # PID
+    local stat parent value
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    read -r _ parent _ <<<"${stat##*) }"
+    [ "$parent" != $$ ] || return 0
+    while IFS= read -r -d '' value; do
+        [ "$value" != "TEST_FOLDER=$W" ] || return 0
+    done 2>/dev/null <"/proc/$1/environ"
+    return 1
+}
+end_ours() { # SIGNAL PID
+    ! is_ours "$2" || kill "-$1" "$2" 2>/dev/null
+}
+
 cleanup() {
     local status=$? p
     set +e
     trap '' USR1
     [ $status != 0 ] && [ -s "$W/missing" ] && status=77
-    for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done
+    for p in "${PIDS[@]}"; do end_ours TERM "$p"; done
     for p in "${PIDS[@]}"; do
-        for _ in $(seq 50); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
-        kill -9 "$p" 2>/dev/null
+        for _ in $(seq 50); do is_ours "$p" || break; sleep 0.1; done
+        end_ours KILL "$p"
         wait "$p" 2>/dev/null
     done
     type -t on_cleanup >/dev/null && on_cleanup

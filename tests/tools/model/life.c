@@ -69,6 +69,10 @@ int life_run(uint64_t seed, int64_t operations, int64_t most_ms, void (*work)(in
         moments = moments * 6364136223846793005u + 1442695040888963407u;
         int64_t us = most_ms > 0 ? 2000 + (int64_t)((moments >> 33) % ((uint64_t)most_ms * 1000)) : -1;
         bool killed = life_kill(child, us, &status);
+        if (!killed && status != 0 && !life->failed)
+            printf("operation %lld (kind %d): the process ended by itself: %s %d\n", (long long)life->operations,
+                   life->doing, WIFSIGNALED(status) ? "signal" : "status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         if (life->failed || life->operations >= operations || (!killed && status != 0))
             break;
         life->crashes++;
