@@ -39,23 +39,23 @@ struct peer_ask {
     int64_t (*quick)(void *arg);
     void *arg;
     bool paused, hurry;
-    bool have, at_once;              /* the answer is what is there; its head comes at once */
-    bool begun;                      /* its head has come */
-    bool has_login;                  /* the other node asks a registry first whether it is good */
-    int64_t at;                      /* the next byte of the blob */
-    int64_t begun_ms;                /* monotonic */
-    char proof[PROOF_MAX];           /* of the question */
-    int64_t moved;                   /* bytes since the last tick */
-    int64_t due_ms;                  /* of the tick; monotonic */
-    int ticks;                       /* of silence, after which it is given up */
-    int silent_ticks;                /* in a row */
-    int here;                        /* how often it had what it did not send, in a row */
-    int64_t excused_ms;              /* for so long it has waited for others */
-    int64_t waited_ms, there;        /* in all; bytes of the blob that have come there, as it says */
-    int64_t own;                     /* ... and here, when it was asked last */
-    uint64_t all_before, its_before; /* bytes from all nodes, and from this one, at the last tick */
-    int beside_ticks;                /* of silent_ticks: those in which others sent much */
-    int64_t beside_ms;               /* for so long others have brought it, while this one did not */
+    bool have, at_once;       /* the answer is what is there; its head comes at once */
+    bool begun;               /* its head has come */
+    bool has_login;           /* the other node asks a registry first whether it is good */
+    int64_t at;               /* the next byte of the blob */
+    int64_t begun_ms;         /* monotonic */
+    char proof[PROOF_MAX];    /* of the question */
+    int64_t moved;            /* bytes since the last tick */
+    int64_t due_ms;           /* of the tick; monotonic */
+    int ticks;                /* of silence, after which it is given up */
+    int silent_ticks;         /* in a row */
+    int here;                 /* how often it had what it did not send, in a row */
+    int64_t excused_ms;       /* for so long it has waited for others */
+    int64_t waited_ms, there; /* in all; bytes of the blob that have come there, as it says */
+    int64_t own;              /* ... and here, when it was asked last */
+    uint64_t all_before;      /* bytes of blobs that had come here from anybody at the last tick */
+    int beside_ticks;         /* of silent_ticks: those in which much came */
+    int64_t beside_ms;        /* for so long much has come, while this one did not move */
 };
 
 /* ---- the headers ---- */
@@ -204,21 +204,19 @@ static void ask_tick_later(struct peer_ask *a)
     event_add(a->tick, &(struct timeval){.tv_usec = ASK_TICK_MS * 1000});
 }
 
-/* Whether other nodes have sent much since this was asked last. */
-static bool others_send(struct peer_ask *a)
+/* Whether much has come here since this was asked last. */
+static bool much_comes(struct peer_ask *a)
 {
-    uint64_t all = atomic_load(cluster_received(a->cluster)), its = atomic_load(&a->peer->received);
-    uint64_t others = all - a->all_before - (its - a->its_before);
+    uint64_t before = a->all_before;
 
-    a->all_before = all;
-    a->its_before = its;
-    return others >= ASK_BESIDE_BYTES;
+    a->all_before = atomic_load(cluster_received(a->cluster));
+    return a->all_before - before >= ASK_BESIDE_BYTES;
 }
 
-/* Whether the link is in use by what other nodes send: one connection of many may stand still then, for a while. */
+/* Whether the link is in use: one connection of many may stand still then, for a while. */
 static bool goes_on_beside(const struct peer_ask *a)
 {
-    return a->beside_ticks * 2 > a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
+    return a->beside_ticks * 2 >= a->silent_ticks && a->beside_ms < ASK_BESIDE_MS;
 }
 
 static void note_moving(struct peer_ask *a)
@@ -299,7 +297,7 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct peer_ask *a = arg;
     bool late = clock_mono_ms() - a->due_ms > ASK_TICK_MS; /* what it sent may wait in the kernel: not its fault */
-    bool beside = others_send(a);
+    bool beside = much_comes(a);
 
     ON_LOOP(a->loop);
     if (a->paused || late || a->moved >= ASK_PROGRESS) {
@@ -341,7 +339,6 @@ static bool ask_take_data(void *arg, const void *data, size_t len)
     a->moved += (int64_t)len;
     a->at += (int64_t)len;
     atomic_fetch_add(&a->peer->received, len);
-    atomic_fetch_add(cluster_received(a->cluster), len);
     return !a->on_data || a->on_data(a->arg, data, len);
 }
 
@@ -369,7 +366,7 @@ struct peer_ask *ask_start(struct cluster *c, const struct ask *q)
     a->on_done = q->on_done;
     a->arg = q->arg;
     a->own = q->received ? q->received(q->arg) : 0;
-    others_send(a);
+    much_comes(a);
     a->has_login = authorization != NULL;
     a->hurry = q->hurry;
     a->have = q->have;

@@ -23,8 +23,8 @@
  * One that says that it waits for a registry which has answered this node meanwhile gets less time: its way there is
  * the slow one, or it lies. What it is asked for with `have` or `named` waits for nothing until its head has come.
  *
- * While other nodes send much, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one connection
- * of many stands still now and then.
+ * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one
+ * connection of many stands still now and then.
  *
  * One that failed rests (peer_note_failure()), and all that it is silent about is given up. On the loop of its engine.
  */

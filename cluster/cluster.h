@@ -25,7 +25,7 @@ struct peers *cluster_peers(const struct cluster *c);   /* with a bucket alone, 
 struct bucket *cluster_bucket(const struct cluster *c); /* NULL: there is none */
 struct proofs *cluster_proofs(const struct cluster *c); /* NULL: TLS alone vouches for peers */
 struct takers *cluster_takers(const struct cluster *c);
-/* Bytes that have come from all other nodes together. */
+/* Bytes of blobs that have come from anybody: other nodes, the bucket, registries. */
 atomic_uint_fast64_t *cluster_received(struct cluster *c);
 /* Whether the configuration has this among what is asked before the registry. */
 bool cluster_asks(const struct cluster *c, enum config_tier tier);

@@ -285,7 +285,10 @@ static bool source_take_parts(struct blob_source *s, const char *data, size_t le
 static bool source_take_data(void *arg, const void *data, size_t len)
 {
     struct blob_source *s = arg;
+    struct cluster *c = s->fetch->fetcher->all->cluster;
 
+    if (c)
+        atomic_fetch_add(cluster_received(c), len);
     if (s->status != 200 && s->status != 206)
         return true;
     s->active_ms = clock_mono_ms();
