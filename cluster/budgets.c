@@ -360,6 +360,8 @@ static void budgets_write_next(void *arg)
         if (budgets_write_begin(b, s))
             return;
     }
+    if (!b->slot)
+        b->write_retry.failures = 0; /* nothing waits, and no timer runs */
 }
 
 /* The slot of a key; one that has not been written for the longest time makes room. NULL: all wait. */

@@ -296,11 +296,36 @@ static void none_that_helps(void **state UNUSED)
     }
 }
 
+/* It is back when what could not be written is over: what comes next is written. */
+static void back_when_it_is_over(void **state UNUSED)
+{
+    static const struct toy_etcd_answer away[] = {EMPTY, QUIET, {"/v3/lease/grant", 0, NULL, false}, {0}},
+                                        back[] = {EMPTY, QUIET, GRANT, PUT, REVOKE, {0}};
+    struct node n;
+
+    node_start(&n, away);
+    tell(&n, &hold_of_one, 0, 300);
+    assert_true(node_sent(&n, "/v3/lease/grant", 1));
+    pthread_mutex_lock(&n.toy.lock);
+    n.toy.answers = back;
+    pthread_mutex_unlock(&n.toy.lock);
+    usleep(3000000);
+    assert_int_equal(toy_etcd_saw(&n.toy, "/v3/kv/txn"), 0);
+    tell(&n, &hold_of_one, 0, 45000);
+    assert_true(node_sent(&n, KEY_HELD, 1));
+    node_stop(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys),           cmocka_unit_test(values),        cmocka_unit_test(what_others_write),
-        cmocka_unit_test(what_it_writes), cmocka_unit_test(who_is_faster), cmocka_unit_test(none_that_helps),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(values),
+        cmocka_unit_test(what_others_write),
+        cmocka_unit_test(what_it_writes),
+        cmocka_unit_test(who_is_faster),
+        cmocka_unit_test(none_that_helps),
+        cmocka_unit_test(back_when_it_is_over),
     };
 
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);

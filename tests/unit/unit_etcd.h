@@ -22,7 +22,7 @@ struct toy_etcd_answer {
 };
 
 struct toy_etcd {
-    const struct toy_etcd_answer *answers;
+    const struct toy_etcd_answer *answers; /* under the lock */
     int listener, port;
     char url[64];
     atomic_int alive, requests;
@@ -102,8 +102,8 @@ static inline void *toy_etcd_serve(void *arg)
     while (goes_on && toy_etcd_read(c->fd, head, sizeof(head), &body)) {
         const char *path = strchr(head, ' ') + 1;
         int len = (int)strcspn(path, " ");
-        const struct toy_etcd_answer *a = e->answers;
         pthread_mutex_lock(&e->lock);
+        const struct toy_etcd_answer *a = e->answers;
         buf_addf(&e->seen, "%.*s %s\n", len, path, body);
         pthread_mutex_unlock(&e->lock);
         atomic_fetch_add(&e->requests, 1);
