@@ -65,6 +65,7 @@ struct http_request {
     bool bare;
     int status;
     struct buf headers; /* further header lines */
+    size_t trailers_at; /* of a stream: what follows there is sent behind the body */
     int64_t begun_us, first_us, sent, promised;
     int64_t ended_us; /* when it was complete; monotonic; 0: it is not */
     void (*on_gone)(void *arg);

@@ -250,7 +250,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
         http_reply_header(req, "Transfer-Encoding", "chunked");
     }
     answer_head(req, status, type, len);
-    buf_clear(&req->headers);
+    req->trailers_at = req->headers.len;
     req->more = more;
     req->more_arg = arg;
     http_pump(req->conn);
@@ -348,7 +348,8 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     req->done = done;
     req->done_arg = arg;
     if (req->chunked && req->method != HTTP_METHOD_HEAD)
-        evbuffer_add_printf(output(req), "0\r\n%s\r\n", req->headers.len > 0 ? req->headers.data : "");
+        evbuffer_add_printf(output(req), "0\r\n%s\r\n",
+                            req->headers.len > req->trailers_at ? req->headers.data + req->trailers_at : "");
     else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 &&
              req->sent + req->file_end - req->file_at != req->promised)
         req->conn->lost = true; /* the client must not take it for whole */

@@ -107,6 +107,12 @@ followed_two() { [ "$(grep -c skopeo "$W/followed")" = 2 ]; }
 wait_for 10 followed_two || fail "the second pull is not followed: $(cat "$W/followed")"
 is "$(sed -n 2p "$W/followed" | jq -c '[.result, .bytes_from_upstream, (.bytes_from_cache > 1000)]')" '["ok",0,true]' "a warm pull"
 kill $FOLLOWER
+blobs=$(upstream_manifest one 1 | jq '.layers | length + 1')
+all_logged() { # each blob twice, and the log says each time how it was come by; one of them at least was fetched while it was sent
+    jq -e -s '[.[] | select((.user_agent // "" | startswith("skopeo")) and (.reference // "" | startswith("sha256:")) and .method == "GET") | .cache] |
+        length == '$((2 * blobs))' and all(. != null) and any(startswith("entrepot; fwd=uri-miss"))' "$log" >/dev/null
+}
+wait_for 5 all_logged || fail "the lines of the pulls' blobs: $(grep skopeo "$log")"
 ask pulls --since 1h | grep -qE '^[0-9T:-]+  127\.0\.0\.1 podman .* ok +docker.io/library/one:1' || fail "pulls prints: $(ask pulls)"
 grep -qE 'info +pull of docker.io/library/one:1 by 127.0.0.1 podman: ok' "$W/entrepot.log" || fail "the log has no line of the pull"
 ask pulls --since 1s --json | jq -e . >/dev/null || true
