@@ -71,11 +71,6 @@ static enum step blob_lookup(struct fetch *f)
 
 /* ---- ask and receive ---- */
 
-static enum fetch_how blob_how(const struct blob_fetch *b)
-{
-    return !b->unvouched ? HOW_MISS : b->opened == STRIPE_BUCKET ? HOW_SHARED : HOW_PEER;
-}
-
 static void answer_followers(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
@@ -83,7 +78,7 @@ static void answer_followers(struct fetch *f)
     if (b->waiters_follow || (ingest_size(b->ingest) < 0 && !blob_is_relay(f)))
         return;
     b->waiters_follow = true;
-    f->result.how = blob_is_relay(f) ? HOW_BYPASS : blob_how(b);
+    f->result.how = blob_is_relay(f) ? HOW_BYPASS : blob_how(f);
     f->result.size = ingest_size(b->ingest);
     fetch_answer(f, b->ingest);
 }
@@ -109,10 +104,9 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         blob_striped_note_giver(b, s->peer);
     if (vouched)
         ingest_note_sized(b->ingest);
-    if (ingest_size(b->ingest) < 0) {
-        b->unvouched = !vouched;
-        b->opened = s->choice.from;
-    }
+    if (!b->has_opened)
+        b->opened = vouched ? STRIPE_REGISTRY : s->choice.from;
+    b->has_opened = true;
     const char *etag = !vouched ? NULL : strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag;
     if (!ingest_describe(b->ingest, size, etag, &s->err))
         return false;
@@ -342,7 +336,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
         if (state == INGEST_STORED)
             blob_striped_offer(f);
         f->result.err.code = ERR_OK;
-        f->result.how = blob_how(b);
+        f->result.how = blob_how(f);
         f->result.size = ingest_size(b->ingest);
         fetch_run(f, STEP_DONE);
         return;

@@ -101,9 +101,9 @@ struct blob_fetch {
     int giver_count;
     bool bucket;               /* it may be asked */
     struct digest bucket_name; /* of the blob there */
-    bool unvouched;            /* the size is by another node */
     int failed;                /* how many of them failed */
-    enum stripe_from opened;   /* the first that answered */
+    enum stripe_from opened;   /* the first that answered, once one has */
+    bool has_opened;
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */
@@ -192,6 +192,8 @@ void blob_striped_expect(struct fetch *f);
 /* That the repository contains it. Another node has let this client read it there, and sends its bytes; a private blob
  * in the bucket has its repository in its name, and of a public one a manifest is enough. */
 void blob_source_prove(const struct blob_source *s);
+/* What the answer says of where it is from: the first source that answered. */
+enum fetch_how blob_how(const struct fetch *f);
 /* One that is not the registry has failed, or brought less than it should have: another is asked. */
 void blob_striped_failed(struct blob_source *s, const char *why);
 /* It is stored: the bucket may have it, too. */

@@ -78,9 +78,10 @@ enum fetch_how {
 
 struct fetch_result {
     enum fetch_how how;
-    struct err err;      /* ERR_OK: there is an answer */
-    int upstream_status; /* of the last exchange; 0: there was none */
-    int64_t ttl_s;       /* HOW_STALE: seconds past fresh */
+    enum fetch_how joined; /* HOW_COLLAPSED: how that came about */
+    struct err err;        /* ERR_OK: there is an answer */
+    int upstream_status;   /* of the last exchange; 0: there was none */
+    int64_t ttl_s;         /* HOW_STALE: seconds past fresh */
     struct digest digest;
     int64_t size; /* bytes; -1 not known */
     char media_type[MEDIA_TYPE_MAX + 1];

@@ -76,7 +76,7 @@ static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
     if (b->ingest && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
         return;
     if (b->ingest && b->waiters_follow && blob_is_on_way(b, &w->want.piece, w->want.named)) {
-        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
+        struct fetch_result r = {.how = blob_how(f), .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
         return;
     }
@@ -135,7 +135,7 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
     if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
-        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
+        struct fetch_result r = {.how = blob_how(f), .digest = f->digest, .size = ingest_size(b->ingest)};
         const struct fetch_want asked = {.hops = w->want.hops, .size = w->want.size, .piece = w->want.piece};
         if (w->want.hops == 0)
             blob_striped_expect(f);

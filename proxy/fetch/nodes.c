@@ -24,6 +24,19 @@ void blob_source_prove(const struct blob_source *s)
                          f->want.is_private);
 }
 
+enum fetch_how blob_how(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+    const struct blob_source *s = TAILQ_FIRST(&b->sources);
+    enum stripe_from from = STRIPE_REGISTRY;
+
+    if (b->has_opened)
+        from = b->opened;
+    else if (s && !blob_source_is_registry(s)) /* it has been asked: the size was known before */
+        from = s->choice.from;
+    return from == STRIPE_REGISTRY ? HOW_MISS : from == STRIPE_BUCKET ? HOW_SHARED : HOW_PEER;
+}
+
 /* ---- wrong bytes ---- */
 
 void blob_striped_distrust(struct fetch *f)

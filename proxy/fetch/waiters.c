@@ -69,8 +69,10 @@ void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, stru
     if (ingest)
         ingest_hold(ingest);
     bool came = r->how == HOW_MISS || r->how == HOW_PEER || r->how == HOW_SHARED || r->how == HOW_REVALIDATED;
-    if (w->joined && r->err.code == ERR_OK && came)
+    if (w->joined && r->err.code == ERR_OK && came) {
+        w->result.joined = r->how;
         w->result.how = HOW_COLLAPSED;
+    }
     loop_post(w->loop, waiter_deliver, w);
 }
 

@@ -82,6 +82,11 @@ void reply_hit(struct http_request *req)
     note_of(req)->source = SOURCE_CACHE;
 }
 
+static const char *reply_joined(const struct fetch_result *res)
+{
+    return res->joined == HOW_PEER ? "; detail=peer" : res->joined == HOW_SHARED ? "; detail=shared" : "";
+}
+
 void reply_status(struct http_request *req, const struct fetch_result *res)
 {
     static const struct {
@@ -94,7 +99,7 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         [HOW_MISS] = {RESULT_MISS, SOURCE_UPSTREAM, "fwd=uri-miss; stored"},
         [HOW_PEER] = {RESULT_MISS, SOURCE_PEERS, "fwd=uri-miss; detail=peer"},
         [HOW_SHARED] = {RESULT_MISS, SOURCE_SHARED, "fwd=uri-miss; detail=shared"},
-        [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, "fwd=uri-miss; collapsed"},
+        [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, NULL},
         [HOW_REVALIDATED] = {RESULT_REVALIDATED, SOURCE_CACHE, NULL},
         [HOW_STALE] = {RESULT_STALE, SOURCE_CACHE, NULL},
         [HOW_BYPASS] = {RESULT_BYPASS, SOURCE_UPSTREAM, "fwd=bypass"},
@@ -107,6 +112,8 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
     n->source = (uint8_t)how[res->how].source;
     if (how[res->how].text)
         http_reply_header(req, "Cache-Status", "entrepot; %s", how[res->how].text);
+    else if (res->how == HOW_COLLAPSED)
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss; collapsed%s", reply_joined(res));
     else if (res->how == HOW_STALE)
         http_reply_header(req, "Cache-Status", "entrepot; hit; ttl=-%lld", (long long)res->ttl_s);
     else if (res->how == HOW_REVALIDATED)

@@ -39,11 +39,19 @@ is_once $((total - (48 << 20) - (3 << 20))) "what is new"
 
 say "a node joins"
 upstream_zero
+NODE_MORE="access_log: {path: $W/access.log, format: json}"
 start_nodes 5
+NODE_MORE=
 pull_at_once library/app:1 5
 is_pulled "$moved" "$total"
 is "$(upstream_bytes)" 0 "bytes of blobs from the registry for a node that joined"
 is "$(upstream_manifests)" 0 "manifests from the registry for a node that joined"
+seen 5 library/app:1 >"$W/seen-5"
+[ "$(grep -c 'detail=peer' "$W/seen-5")" = "$(grep -c 'fwd=' "$W/seen-5")" ] || fail "not all is said to be from a peer: $(cat "$W/seen-5")"
+logged_so() { # the access log says the same
+    [ "$(grep -c '"cache":"entrepot; fwd=[^"]*detail=peer"' "$W/access.log")" = "$(grep -c 'detail=peer' "$W/seen-5")" ]
+}
+wait_for 5 logged_so || fail "the access log: $(cat "$W/access.log")"
 
 say "a node leaves, in the middle of pulls"
 image leave:1 leave 24M 1M >"$W/app"
