@@ -181,7 +181,7 @@ static void ask_take_end(void *arg, const struct transfer_response *r, const str
 }
 
 /* It is passed over. */
-static void ask_give_up(struct peer_ask *a, const char *why)
+static void ask_give_up(struct peer_ask *a, const char *why, bool rests)
 {
     struct transfer_response none = {.content_length = -1, .range_first = -1, .range_last = -1, .range_total = -1};
     void (*done)(void *arg, const struct transfer_response *r, const struct err *e) = a->on_done;
@@ -191,7 +191,8 @@ static void ask_give_up(struct peer_ask *a, const char *why)
     err_set(&err, ERR_TIMEOUT, "the node %s: %s", a->peer->who.address, why);
     transfer_cancel(a->transfer);
     a->transfer = NULL;
-    peer_note_failure(a->peer, why);
+    if (rests)
+        peer_note_failure(a->peer, why);
     ask_free(a);
     done(done_arg, &none, &err);
 }
@@ -228,10 +229,10 @@ static void note_moving(struct peer_ask *a)
 static int64_t longest_excuse(const struct peer_ask *a)
 {
     int64_t quick = a->quick ? a->quick(a->arg) : 0;
+    bool is_quick = quick > 0 && quick + ASK_QUICK_MS > a->begun_ms;
 
     if (a->digest.alg == DIGEST_NONE)
-        return quick > 0 && quick + ASK_QUICK_TAG_MS > a->begun_ms ? ASK_EXCUSED_MS : ASK_EXCUSED_TAG_MS;
-    bool is_quick = quick > 0 && quick + ASK_QUICK_MS > a->begun_ms;
+        return ASK_EXCUSED_TAG_MS;
     return a->hurry || a->have || is_quick ? ASK_SILENT_MS : ASK_EXCUSED_MS;
 }
 
@@ -258,7 +259,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     }
     a->here = waits ? 0 : a->here + 1;
     if (a->here >= 2) {
-        ask_give_up(a, "it does not send what it has");
+        ask_give_up(a, "it does not send what it has", true);
         return;
     }
     const char *got = strstr(r->peer, "got=");
@@ -273,7 +274,8 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     }
     note_moving(a);
     if (a->excused_ms >= longest_excuse(a) || a->waited_ms >= ASK_WAITED_MS)
-        ask_give_up(a, "it waits for its registry for too long");
+        ask_give_up(a, "it waits for too long, for its registry or another node",
+                    !a->hurry || a->digest.alg == DIGEST_NONE);
 }
 
 static void ask_for_life(struct peer_ask *a)
@@ -303,7 +305,7 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (a->paused || late || a->moved >= ASK_PROGRESS) {
         note_moving(a);
         a->here = a->paused || late ? a->here : 0;
-        a->beside_ms = a->moved >= ASK_PROGRESS ? 0 : a->beside_ms;
+        a->beside_ms = MAX(a->beside_ms - (a->moved >= ASK_PROGRESS ? ASK_TICK_MS : 0), (int64_t)0);
     } else {
         a->silent_ticks++;
         a->beside_ticks += beside;
@@ -311,9 +313,8 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     a->moved = 0;
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
-    bool on_beside = goes_on_beside(a), silent = a->silent_ticks >= a->ticks + (on_beside ? a->ticks / 2 : 0);
-    if (silent || (a->silent_ticks >= a->ticks / 2 && !on_beside && peer_is_resting(a->peer))) {
-        ask_give_up(a, "it is silent");
+    if (a->silent_ticks >= a->ticks + (goes_on_beside(a) ? a->ticks / 2 : 0)) {
+        ask_give_up(a, "it is silent", true);
         return;
     }
     ask_tick_later(a);

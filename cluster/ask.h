@@ -19,14 +19,16 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- *
- * One that says that it waits for a registry which has answered this node meanwhile gets less time: its way there is
- * the slow one, or it lies. What it is asked for with `have` or `named` waits for nothing until its head has come.
+ * The excuse is shorter, ASK_SILENT_MS, where the registry has just sent this node other ranges of the same blob, and had
+ * answered at once: the way of the other node is the slow one, or it lies. So it is for one that was asked after another
+ * had failed (`hurry`), and for `have`. What `have` and `named` are answered with waits for nothing until its head has
+ * come.
  *
  * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one
  * connection of many stands still now and then.
  *
- * One that failed rests (peer_note_failure()), and all that it is silent about is given up. On the loop of its engine.
+ * One that failed rests (peer_note_failure()), but for one that waited and was given up in a hurry: it may have waited for
+ * the very node that failed here. On the loop of its engine.
  */
 #ifndef ENTREPOT_CLUSTER_ASK_H
 #define ENTREPOT_CLUSTER_ASK_H
@@ -41,10 +43,9 @@ enum {
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
     ASK_EXCUSED_TAG_MS = 5000,    /* of a manifest: each node that asks itself would count as a pull */
-    ASK_QUICK_MS = 1000,          /* a registry that was quick with a blob so long before is not slow */
-    ASK_QUICK_TAG_MS = 60000,     /* ... with a manifest */
+    ASK_QUICK_MS = 1000,          /* a registry that was quick with the blob so long before is not slow with it */
     ASK_BESIDE_BYTES = 256 << 10, /* within a quarter of ASK_SILENT_MS: the link is in use */
-    ASK_BESIDE_MS = 4000,         /* while others bring the blob */
+    ASK_BESIDE_MS = 2000,         /* while much comes from others */
     ASK_WAITED_MS = 60000,        /* whatever comes there */
     ASK_PROGRESS = 16 << 10,      /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
     ASK_PEER_MAX = 639,           /* bytes of the value of Entrepot-Peer */
@@ -77,7 +78,7 @@ struct ask {
     const char *failed;              /* the address of one that it had named; NULL: none */
     bool bulk;                       /* as in transfer.h */
     int64_t (*received)(void *arg);  /* bytes of the blob that have come here, from anybody; NULL: another question */
-    int64_t (*quick)(void *arg);     /* when its registry was last quick for this node; monotonic, 0: never */
+    int64_t (*quick)(void *arg); /* when its registry last sent of it, having answered at once; monotonic, 0: never */
     /* as in transfer.h; a node that was given up is ERR_TIMEOUT */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);

@@ -74,11 +74,6 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
         endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
-static void note_quick(struct upstream_call *c)
-{
-    atomic_store_explicit(&c->u->quick_ms[c->kind], clock_mono_ms(), memory_order_relaxed);
-}
-
 /* Any web server answers with pages and refusals; content or a challenge shows a registry. */
 static void look_for_registry(struct upstream *u, const struct transfer_response *r)
 {
@@ -104,8 +99,6 @@ bool call_take_head(void *arg, const struct transfer_response *r)
     }
     c->status = r->status;
     look_for_registry(c->u, r);
-    if (r->status < 400 && clock_mono_ms() - c->sent_ms <= UPSTREAM_QUICK_MS)
-        note_quick(c);
     if (r->status >= 400)
         call_begin_refusal(c, r);
     if (c->direct) {
@@ -143,7 +136,6 @@ bool call_take_data(void *arg, const void *data, size_t len)
         return call_take_refusal(c, data, len);
     if (!c->delivering || (c->status != 200 && c->status != 206)) /* an answer that is dropped */
         return transfer_received(c->transfer) <= DROPPED_MAX;
-    note_quick(c);
     return !c->on_data || c->on_data(c->arg, data, len);
 }
 

@@ -103,11 +103,6 @@ bool upstream_is_registry(const struct upstream *u)
     return atomic_load_explicit(&u->is_registry, memory_order_relaxed);
 }
 
-int64_t upstream_quick_ms(const struct upstream *u, enum budget_kind kind)
-{
-    return atomic_load_explicit(&u->quick_ms[kind], memory_order_relaxed);
-}
-
 void upstream_free(struct upstream *u)
 {
     if (!u)

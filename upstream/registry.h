@@ -31,7 +31,7 @@
 struct upstream;
 struct upstream_call;
 
-enum { UPSTREAM_IDENTITIES_MAX = 8, UPSTREAM_QUICK_MS = 300 };
+enum { UPSTREAM_IDENTITIES_MAX = 8 };
 
 /* How many requests may be under way to all upstreams together; each takes a connection, and a blob's a file. */
 struct upstream_slots {
@@ -74,9 +74,6 @@ void upstream_set_waiting_max(struct upstream *u, int waiting_max);
 bool upstream_is_idle(const struct upstream *u);
 /* Whether it has ever answered as a registry does: with content or a challenge. Any thread. */
 bool upstream_is_registry(const struct upstream *u);
-/* When it last sent content of that kind, or began to answer within UPSTREAM_QUICK_MS; monotonic, 0: never. Any
- * thread. */
-int64_t upstream_quick_ms(const struct upstream *u, enum budget_kind kind);
 
 enum { UPSTREAM_CODES = 600 };
 

@@ -74,7 +74,6 @@ struct upstream {
     char *accounts[UPSTREAM_IDENTITIES_MAX]; /* names, under `lock`; NULL: none, or not known yet */
     atomic_int users;                        /* calls and transfers that exist */
     atomic_bool is_registry;
-    _Atomic int64_t quick_ms[BUDGET_KINDS]; /* upstream_quick_ms() */
     atomic_bool up;
     atomic_int_fast64_t ratelimit_remaining; /* the last value received, for any identity */
     /* monotonic; not used at that endpoint until then, if there are others */

@@ -44,10 +44,12 @@ struct blob_source {
     size_t span_count, span;   /* `span`: the one that is coming */
     struct byteranges parts;   /* the body of such an answer */
     bool in_parts;             /* it is one */
+    bool quick;                /* the registry answered within QUICK_MS */
     struct err err;            /* why it was given up */
     struct buf received;
     struct event *flush;
-    int64_t wanted_ms;        /* monotonic: when a client waited for what it brings last; 0: none did */
+    int64_t wanted_ms; /* monotonic: when a client waited for what it brings last; 0: none did */
+    int64_t begun_ms;
     int64_t heard_ms;         /* monotonic: its first byte; 0: none yet */
     int64_t active_ms;        /* the latest one, or when it was begun */
     int64_t brought, counted; /* bytes; of these, up to the last measurement */
@@ -102,6 +104,7 @@ struct blob_fetch {
     bool bucket;               /* it may be asked */
     struct digest bucket_name; /* of the blob there */
     int failed;                /* how many of them failed */
+    int64_t quick_ms;          /* when a quick answer of the registry last brought bytes; monotonic, 0: none has */
     enum stripe_from opened;   /* the first that answered, once one has */
     bool has_opened;
     /* those before */

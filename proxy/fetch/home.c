@@ -142,13 +142,6 @@ static void home_take_end(void *arg, const struct transfer_response *r, const st
 
 /* ---- asking ---- */
 
-static int64_t home_registry_quick(void *arg)
-{
-    const struct fetch *f = arg;
-
-    return upstream_quick_ms(f->want.site->upstream, BUDGET_MANIFESTS);
-}
-
 static void home_ask(struct fetch *f)
 {
     struct home_call *h = f->home;
@@ -168,7 +161,6 @@ static void home_ask(struct fetch *f)
         .hops = h->choice.from == STRIPE_HAVE ? ASK_HOPS_MAX : h->choice.hops,
         .have = h->choice.from == STRIPE_HAVE,
         .hurry = h->failed > 0,
-        .quick = home_registry_quick,
         .on_head = home_take_head,
         .on_data = home_take_data,
         .on_done = home_take_end,

@@ -63,11 +63,19 @@ static bool blob_is_on_way(const struct blob_fetch *b, const struct fetch_piece 
     return false;
 }
 
+static void blob_lack(struct fetch *f, struct fetch_waiter *w)
+{
+    struct fetch_result none = {.how = HOW_ERROR};
+
+    ON_LOOP(f->fetcher->loop);
+    err_set(&none.err, ERR_NOT_FOUND, "a blob of %s: it is not here", w->want.name);
+    fetch_answer_one(w, &none, NULL);
+}
+
 /* Another node asks for what is here alone; or any other joins what began for such a one, and begins after it. */
 static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
 {
     struct blob_fetch *b = blob_of(f);
-    struct fetch_result none = {.how = HOW_ERROR};
 
     if (!w->want.have) {
         STAILQ_INSERT_TAIL(&f->later, w, entry);
@@ -80,8 +88,7 @@ static void blob_join_have(struct fetch *f, struct fetch_waiter *w)
         fetch_answer_one(w, &r, b->ingest);
         return;
     }
-    err_set(&none.err, ERR_NOT_FOUND, "a blob of %s: it is not here", w->want.name);
-    fetch_answer_one(w, &none, NULL);
+    blob_lack(f, w);
 }
 
 void blob_join(struct fetch *f, struct fetch_waiter *w)
@@ -106,7 +113,10 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         return;
     }
     if (!same && !w->proved && !is_known_to_have(f, w)) {
-        blob_prove_for(w);
+        if (w->want.have) /* the registry is not asked for it */
+            blob_lack(f, w);
+        else
+            blob_prove_for(w);
         return;
     }
     if (w->want.have || (f->want.have && !b->waiters_follow)) {

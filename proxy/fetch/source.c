@@ -13,6 +13,7 @@ enum {
     GATHER = 256 << 10,         /* bytes of the only source of a blob */
     GATHER_SEVERAL = 128 << 10, /* of one of several */
     GATHER_RELAY = 64 << 10,
+    QUICK_MS = 300,          /* an answer that begins so soon says that the registry is not slow with this blob */
     GATHER_FIRST = 16 << 10, /* of a source that begins: who waits for it wants its first byte */
     UNMOVED_MAX = 2,         /* refusals of a signed URL: each is good for one request */
 };
@@ -100,6 +101,7 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
     s->status = r->status;
     if (!blob_source_is_registry(s))
         return source_take_nodes_head(s, r);
+    s->quick = clock_mono_ms() - s->begun_ms <= QUICK_MS;
     source_note_redirect(s, r->moved_to);
     f->response = *r;
     f->response.moved_to = NULL;
@@ -294,6 +296,8 @@ static bool source_take_data(void *arg, const void *data, size_t len)
     s->active_ms = clock_mono_ms();
     if (s->heard_ms == 0)
         s->heard_ms = s->active_ms;
+    if (s->quick)
+        blob_of(s->fetch)->quick_ms = s->active_ms;
     if (s->in_parts)
         return source_take_parts(s, data, len);
     size_t over = (size_t)MIN(s->skip, (int64_t)len);
@@ -361,7 +365,7 @@ static int64_t source_registry_quick(void *arg)
 {
     const struct blob_source *s = arg;
 
-    return upstream_quick_ms(s->fetch->want.site->upstream, BUDGET_BLOBS);
+    return blob_of(s->fetch)->quick_ms;
 }
 
 static void source_ask_node(struct blob_source *s)
@@ -427,7 +431,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
 
     ON_LOOP(f->fetcher->loop);
     s->fetch = f;
-    s->active_ms = clock_mono_ms();
+    s->begun_ms = s->active_ms = clock_mono_ms();
     s->first = s->at = first;
     s->suffix = first < 0 ? end : 0;
     s->end = first < 0 || (!ranges && size >= 0 && end >= size) ? INT64_MAX : end;
