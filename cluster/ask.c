@@ -7,7 +7,6 @@
 #include "base/url.h"
 
 #include <event2/event.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,7 +232,7 @@ static int64_t longest_excuse(const struct peer_ask *a)
 
     if (a->digest.alg == DIGEST_NONE)
         return ASK_EXCUSED_TAG_MS;
-    return a->hurry || a->have || is_quick ? ASK_SILENT_MS : ASK_EXCUSED_MS;
+    return a->hurry || a->have || is_quick ? ASK_SILENT_MS : a->there > 0 ? ASK_STALLED_MS : ASK_EXCUSED_MS;
 }
 
 /* Whether it waits for a registry, by what it says. */
@@ -295,6 +294,14 @@ static void ask_for_life(struct peer_ask *a)
     a->life = ask_send(a, &req, target, peer, NULL);
 }
 
+static const char SILENT[] = "it is silent";
+
+/* Another question has found out. */
+static bool is_known_silent(const struct peer *p)
+{
+    return peer_is_resting(p) && atomic_load(&p->why) == SILENT;
+}
+
 static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct peer_ask *a = arg;
@@ -313,8 +320,9 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     a->moved = 0;
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
-    if (a->silent_ticks >= a->ticks + (goes_on_beside(a) ? a->ticks / 2 : 0)) {
-        ask_give_up(a, "it is silent", true);
+    bool beside_it = goes_on_beside(a), was_silent = a->silent_ticks >= a->ticks / 2 && is_known_silent(a->peer);
+    if (a->silent_ticks >= a->ticks + (beside_it ? a->ticks / 2 : 0) || (was_silent && !beside_it)) {
+        ask_give_up(a, SILENT, true);
         return;
     }
     ask_tick_later(a);
@@ -433,63 +441,4 @@ bool ask_is_vouched(const struct peer_ask *a, const struct transfer_response *r)
 struct peer *ask_peer(const struct peer_ask *a)
 {
     return a->peer;
-}
-
-/* ---- the other side ---- */
-
-/* Digits alone, `max` at most; anything else is 0. */
-static int64_t ask_number(const char *text, int64_t max)
-{
-    bool digits = *text && !text[strspn(text, "0123456789")];
-
-    return digits ? MIN((int64_t)strtoll(text, NULL, 10), max) : 0;
-}
-
-static bool take_word(const char *word, size_t len, struct ask_head *out)
-{
-    char text[PEER_NAME_MAX + 6];
-
-    if (len >= sizeof(text))
-        return false;
-    snprintf(text, sizeof(text), "%.*s", (int)len, word);
-    if (strncmp(text, "v=", 2) == 0)
-        out->version = (int)ask_number(text + 2, INT_MAX);
-    else if (strncmp(text, "hops=", 5) == 0)
-        out->hops = (int)ask_number(text + 5, INT_MAX);
-    else if (strncmp(text, "from=", 5) == 0)
-        snprintf(out->from, sizeof(out->from), "%s", text + 5);
-    else if (strncmp(text, "size=", 5) == 0)
-        out->size = ask_number(text + 5, ASK_SIZE_MAX);
-    else if (strncmp(text, "not=", 4) == 0)
-        snprintf(out->failed, sizeof(out->failed), "%.*s", (int)PEER_NAME_MAX, text + 4);
-    else if (strcmp(text, "have") == 0)
-        out->have = true;
-    else if (strcmp(text, "named") == 0)
-        out->named = true;
-    else if (strcmp(text, "insist") == 0)
-        out->insist = true;
-    return true; /* a later version may have more of them */
-}
-
-void ask_elsewhere(const char *value, char out[PEER_NAME_MAX + 1])
-{
-    const char *at = strstr(value, "elsewhere=");
-
-    snprintf(out, PEER_NAME_MAX + 1, "%.*s", at ? (int)strcspn(at + strlen("elsewhere="), "; ") : 0,
-             at ? at + strlen("elsewhere=") : "");
-}
-
-bool ask_parse(const char *value, struct ask_head *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (strlen(value) > ASK_PEER_MAX)
-        return false;
-    while (*value) {
-        size_t len = strcspn(value, ";");
-        if (!take_word(value, len, out))
-            return false;
-        value += len + (value[len] == ';');
-        value += strspn(value, " ");
-    }
-    return out->version >= 1 && out->hops >= 1 && out->hops <= ASK_HOPS_MAX;
 }

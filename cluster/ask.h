@@ -19,7 +19,7 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- * The excuse is shorter, ASK_SILENT_MS, where the registry has just sent this node other ranges of the same blob, and had
+ * The excuse is shorter, ASK_STALLED_MS, where the blob had begun to come there, and ASK_SILENT_MS where the registry has just sent this node other ranges of the same blob, and had
  * answered at once: the way of the other node is the slow one, or it lies. So it is for one that was asked after another
  * had failed (`hurry`), and for `have`. What `have` and `named` are answered with waits for nothing until its head has
  * come.
@@ -27,7 +27,7 @@
  * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one
  * connection of many stands still now and then.
  *
- * One that failed rests (peer_note_failure()), but for one that waited and was given up in a hurry: it may have waited for
+ * One that failed rests (peer_note_failure()), and if it was silent, so it is for all that waits for it; but for one that waited and was given up in a hurry: it may have waited for
  * the very node that failed here. On the loop of its engine.
  */
 #ifndef ENTREPOT_CLUSTER_ASK_H
@@ -42,10 +42,11 @@ enum {
     ASK_SILENT_MS = 600,
     ASK_HURRIED_MS = 300,
     ASK_EXCUSED_MS = 1500,
-    ASK_EXCUSED_TAG_MS = 5000,    /* of a manifest: each node that asks itself would count as a pull */
+    ASK_STALLED_MS = 900,         /* the same, of what had begun to come there: no slow beginning */
+    ASK_EXCUSED_TAG_MS = 3000,    /* of a manifest: each node that asks itself would count as a pull */
     ASK_QUICK_MS = 1000,          /* a registry that was quick with the blob so long before is not slow with it */
     ASK_BESIDE_BYTES = 256 << 10, /* within a quarter of ASK_SILENT_MS: the link is in use */
-    ASK_BESIDE_MS = 2000,         /* while much comes from others */
+    ASK_BESIDE_MS = 4000,         /* while much comes from others */
     ASK_WAITED_MS = 60000,        /* whatever comes there */
     ASK_PROGRESS = 16 << 10,      /* bytes within a quarter of ASK_SILENT_MS: less is next to nothing */
     ASK_PEER_MAX = 639,           /* bytes of the value of Entrepot-Peer */
