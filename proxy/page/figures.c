@@ -164,7 +164,15 @@ void figures_sums(const struct page_view *v, struct history_sums *out)
     struct upstream_stats st;
 
     v->admin->figures(v->admin->arg, &f);
-    *out = (struct history_sums){f.requests, f.hits, f.from_cache, f.from_upstream, f.gone_received};
+    *out = (struct history_sums){
+        .requests = f.requests,
+        .hits = f.hits,
+        .from_cache = f.from_cache,
+        .from_peers = f.from_peers,
+        .from_shared = f.from_shared,
+        .from_upstream = f.from_upstream,
+        .fetched = f.gone_received,
+    };
     sites_list(v->admin->puller.sites, &sites);
     for (int i = 0; i < sites.count; i++) {
         if (!sites.list[i]->upstream)
