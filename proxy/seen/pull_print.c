@@ -32,6 +32,12 @@ static const char *waited_for(const struct digest *d, char out[DIGEST_TEXT_MAX])
     return out;
 }
 
+/* Nothing of it came from upstream, and some from other nodes or the bucket. */
+static bool is_of_others(const struct pull_seen *s)
+{
+    return s->from[PULL_FROM_UPSTREAM] == 0 && s->from[PULL_FROM_PEERS] + s->from[PULL_FROM_SHARED] > 0;
+}
+
 void pull_print_line(struct buf *out, const struct pull_seen *s)
 {
     int64_t ms = s->ended_ms - s->begun_ms;
@@ -50,7 +56,7 @@ void pull_print_line(struct buf *out, const struct pull_seen *s)
     buf_addf(out, ", %s from upstream, in %lld.%lld s", size_text(s->from[PULL_FROM_UPSTREAM], size),
              (long long)ms / 1000, (long long)ms / 100 % 10);
     if (s->waited_ms > 0)
-        buf_addf(out, "; waited %lld ms for upstream and %s", (long long)s->waited_ms,
+        buf_addf(out, "; waited %lld ms for %s%s", (long long)s->waited_ms, is_of_others(s) ? "" : "upstream and ",
                  waited_for(&s->waited_for, text));
     if (s->cause)
         buf_addf(out, ": %s", s->cause);

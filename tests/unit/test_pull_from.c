@@ -144,12 +144,13 @@ static void from_each_source(void **state)
 /* Other nodes and the bucket are named where they have sent something. */
 static void words(void **state UNUSED)
 {
-    struct pull_seen s = {.from = {12 << 20, 0, 23 << 20, 0}, .result = PULLED_OK};
+    struct pull_seen s = {.from = {12 << 20, 0, 23 << 20, 0}, .waited_ms = 7, .result = PULLED_OK};
     _cleanup_buf_ struct buf line = {0};
 
     pull_print_line(&line, &s);
     assert_non_null(
         strstr(line.data, "ok, 12.0 MiB from the cache, 23.0 MiB from other nodes, 0 B from upstream, in "));
+    assert_non_null(strstr(line.data, "; waited 7 ms for the manifest"));
     buf_clear(&line);
     s.from[PULL_FROM_PEERS] = 0;
     s.from[PULL_FROM_SHARED] = 1 << 20;
@@ -159,6 +160,7 @@ static void words(void **state UNUSED)
     s.from[PULL_FROM_SHARED] = 0;
     pull_print_line(&line, &s);
     assert_non_null(strstr(line.data, "ok, 12.0 MiB from the cache, 0 B from upstream, in "));
+    assert_non_null(strstr(line.data, "; waited 7 ms for upstream and the manifest"));
     json_t *j = pull_json(&s);
     assert_int_equal(json_integer_value(json_object_get(j, "bytes_from_cache")), 12 << 20);
     assert_true(json_is_integer(json_object_get(j, "bytes_from_peers")));
