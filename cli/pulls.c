@@ -9,9 +9,9 @@
 
 static const char USAGE[] =
     "Usage: entrepot pulls [--follow] [--since TIME] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Lists the last 1000 pulls: who pulled what, how many bytes came from the cache and from the registry, how long "
-    "it\n"
-    "took, and why it failed. TIME is a moment (2026-01-31T12:00:00Z) or an age (10m, 2h, 1d).\n\n"
+    "Lists the last 1000 pulls: who pulled what, how many bytes came from the cache, from other nodes of the cluster\n"
+    "and the bucket (PEERS) and from the registry (UPSTREAM), how long it took, and why it failed. TIME is a moment\n"
+    "(2026-01-31T12:00:00Z) or an age (10m, 2h, 1d).\n\n"
     "  -f, --follow       go on with each pull that ends\n"
     "  --since TIME       only pulls that ended since then\n\n"
     "Examples:\n"
@@ -20,21 +20,32 @@ static const char USAGE[] =
 
 struct pulls_screen {
     bool json, any;
+    bool shares;     /* the daemon has other nodes, or a bucket */
     struct buf rest; /* of a line that has not come whole yet */
 };
 
-static void print_pull(const json_t *p)
+/* The bytes from other nodes and from the bucket; "": there are none, and so is no column. */
+static const char *pulls_column(const struct pulls_screen *s, int64_t bytes, char out[CLI_TEXT])
 {
-    char cache[CLI_TEXT], upstream[CLI_TEXT], when[32] = "-";
+    char size[CLI_TEXT];
+
+    snprintf(out, CLI_TEXT, "%10s  ", cli_size(bytes, size));
+    return s->shares ? out : "";
+}
+
+static void print_pull(const struct pulls_screen *s, const json_t *p)
+{
+    char cache[CLI_TEXT], peers[CLI_TEXT], upstream[CLI_TEXT], when[32] = "-";
     const json_t *platform = json_object_get(p, "platform");
     _cleanup_free_ char *who = xasprintf("%s %s", cli_text(p, "client"), cli_text(p, "engine"));
 
     snprintf(when, sizeof(when), "%.19s", cli_text(p, "time"));
-    cli_say(stdout, "%s  %-24s  %10s  %10s  %7.1f s  %-7s  %s%s%s%s", when, who,
-            cli_size(cli_bytes(p, "bytes_from_cache"), cache), cli_size(cli_bytes(p, "bytes_from_upstream"), upstream),
-            json_real_value(json_object_get(p, "seconds")), cli_text(p, "result"), cli_text(p, "image"),
-            json_is_string(platform) ? " (" : "", json_is_string(platform) ? json_string_value(platform) : "",
-            json_is_string(platform) ? ")" : "");
+    cli_say(stdout, "%s  %-24s  %10s  %s%10s  %7.1f s  %-7s  %s%s%s%s", when, who,
+            cli_size(cli_bytes(p, "bytes_from_cache"), cache),
+            pulls_column(s, cli_bytes(p, "bytes_from_peers") + cli_bytes(p, "bytes_from_shared"), peers),
+            cli_size(cli_bytes(p, "bytes_from_upstream"), upstream), json_real_value(json_object_get(p, "seconds")),
+            cli_text(p, "result"), cli_text(p, "image"), json_is_string(platform) ? " (" : "",
+            json_is_string(platform) ? json_string_value(platform) : "", json_is_string(platform) ? ")" : "");
     if (json_is_string(json_object_get(p, "cause")))
         cli_say(stdout, "    %s; request %s", cli_text(p, "cause"), cli_text(p, "id"));
 }
@@ -46,10 +57,10 @@ static void pulls_take_line(struct pulls_screen *s, const char *text, size_t len
     if (j && s->json)
         cli_print_event(stdout, j);
     if (j && !s->json && !s->any)
-        cli_say(stdout, "%-19s  %-24s  %10s  %10s  %9s  %-7s  %s", "ENDED (UTC)", "CLIENT", "FROM CACHE", "UPSTREAM",
-                "SECONDS", "RESULT", "IMAGE");
+        cli_say(stdout, "%-19s  %-24s  %10s  %s%10s  %9s  %-7s  %s", "ENDED (UTC)", "CLIENT", "FROM CACHE",
+                s->shares ? "     PEERS  " : "", "UPSTREAM", "SECONDS", "RESULT", "IMAGE");
     if (j && !s->json)
-        print_pull(j);
+        print_pull(s, j);
     s->any = s->any || j;
     json_decref(j);
 }
@@ -68,6 +79,19 @@ static bool take_data(void *arg, const void *data, size_t len)
         s->rest.len -= n;
     }
     return !cli_stdout_failed(&why);
+}
+
+/* Whether its pulls may have bytes from other nodes or from a bucket. */
+static bool daemon_shares(const struct cli_options *o)
+{
+    json_t *answer;
+    struct err err = {0};
+
+    if (!cli_ask(o, "/v1/peers", NULL, &answer, &err))
+        return false; /* the next request fails, too, and tells why */
+    bool shares = json_is_array(json_object_get(answer, "peers")) || json_is_object(json_object_get(answer, "bucket"));
+    json_decref(answer);
+    return shares;
 }
 
 /* Seconds since 1970. */
@@ -100,6 +124,7 @@ int cmd_pulls(int argc, char **argv)
     if (rc >= 0)
         return rc;
     s.json = o.json;
+    s.shares = !s.json && daemon_shares(&o);
     _cleanup_free_ char *path = xasprintf("/v1/pulls?since=%lld&follow=%d", (long long)since, follow);
     bool ok = cli_fetch(&o, path, take_data, &s, &err);
     buf_free(&s.rest);

@@ -83,7 +83,8 @@ static void top_pulls(struct top_screen *s, const json_t *list)
 
     top_print(s, "%zu pulls", json_array_size(list));
     json_array_foreach(list, i, p) {
-        int64_t got = cli_bytes(p, "bytes_from_cache") + cli_bytes(p, "bytes_from_upstream");
+        int64_t got = cli_bytes(p, "bytes_from_cache") + cli_bytes(p, "bytes_from_peers") +
+                      cli_bytes(p, "bytes_from_shared") + cli_bytes(p, "bytes_from_upstream");
         add_bar(bar, got, cli_bytes(p, "size"));
         top_print(s, "  [%s] %9s of %9s  %3lld/%-3lld  %s %s  %s", bar, cli_size(got, sent),
                   cli_size(cli_bytes(p, "size"), size), (long long)cli_bytes(p, "blobs_done"),

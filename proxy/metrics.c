@@ -153,5 +153,7 @@ void metrics_figures(void *proxy, struct admin_figures *out)
                 }
     out->from_cache = metrics_sent(p, SOURCE_CACHE);
     out->from_upstream = metrics_sent(p, SOURCE_UPSTREAM);
+    out->from_peers = metrics_sent(p, SOURCE_PEERS);
+    out->from_shared = metrics_sent(p, SOURCE_SHARED);
     out->gone_received = gone_received(p);
 }

@@ -23,7 +23,8 @@ bool records_start(struct server *s, struct err *err)
     struct proxy *p = &s->proxy;
 
     p->access_log = access_log_new(p->serve_loop_count);
-    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
+    p->pulls =
+        pulls_new(&(struct pulls_options){.look = pull_parts_look, .came = pull_parts_came, .arg = p->cache}, s->loop);
     for (int i = 0; i < p->serve_loop_count; i++) {
         p->serve_loops[i].access = access_log_feed(p->access_log, i);
         p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
@@ -156,7 +157,8 @@ static struct pull_request *record_pull(struct serve_loop *sl, struct http_reque
     r->status = 0;
     r->waited_ms = -1;
     r->duration_ms = 0;
-    r->whole = r->from_upstream = false;
+    r->whole = r->relayed = false;
+    r->from = PULL_FROM_CACHE;
     r->failure = NULL;
     r->ended_ms = http_now_us(req) / 1000;
     r->at_ms = clock_now_ms();
@@ -210,6 +212,8 @@ static bool record_again(struct serve_loop *sl, struct http_request *req)
 
 static void record_pulled(struct serve_loop *sl, struct http_request *req, int64_t duration_us)
 {
+    static const enum pull_from FROM[SOURCE_COUNT] = {
+        [SOURCE_UPSTREAM] = PULL_FROM_UPSTREAM, [SOURCE_PEERS] = PULL_FROM_PEERS, [SOURCE_SHARED] = PULL_FROM_SHARED};
     const struct request_note *n = note_of(req);
     struct seen_detail *d = n->detail;
 
@@ -223,7 +227,8 @@ static void record_pulled(struct serve_loop *sl, struct http_request *req, int64
     r->status = http_status(req);
     r->bytes = r->status < 400 ? http_sent(req) : 0;
     r->whole = http_is_whole(req);
-    r->from_upstream = n->source == SOURCE_UPSTREAM;
+    r->from = FROM[n->source];
+    r->relayed = n->result == RESULT_BYPASS;
     r->waited_ms = waited_us < 0 ? -1 : waited_us / 1000;
     r->duration_ms = duration_us / 1000;
     r->at_ms -= r->duration_ms;

@@ -153,8 +153,10 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     }
     i->hasher = hasher_new(digest->alg);
     i->resumed = i->received;
-    if (i->resumed > 0)
+    if (i->resumed > 0) {
         ingest_note_partial(all, -1, -i->resumed);
+        ingest_recall_came(i);
+    }
     ingest_note_arrived(i, i->resumed);
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
@@ -283,6 +285,7 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
     }
     pthread_mutex_lock(&i->lock);
     ingest_note_written(i, offset, len);
+    ingest_count_came(i, len);
     if (i->received == i->size)
         i->whole_ms = clock_mono_ms();
     ingest_wake(i);

@@ -149,6 +149,10 @@ int64_t ingests_size_of_part(struct ingests *all, const struct digest *d);
 int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
 /* Whether the byte at `at` of a blob that arrives is here, and how many are. Any thread. */
 bool ingests_has_byte(struct ingests *all, const struct digest *d, int64_t at, int64_t *received);
+/* Where the bytes of a blob that arrives, or has ended a while ago, have come from, as far as that is known: since the
+ * daemon started, and only if anything has come from elsewhere than a registry. False: nothing is known. Any thread. */
+enum ingest_from { INGEST_FROM_REGISTRY, INGEST_FROM_NODES, INGEST_FROM_BUCKET, INGEST_FROMS };
+bool ingests_came(struct ingests *all, const struct digest *d, int64_t from[INGEST_FROMS]);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
@@ -275,6 +279,8 @@ void ingest_need_room(struct ingest *i, int64_t bytes);
 /* Bytes from a source, at `offset`. What is here already is skipped, and what does not continue it or begin a segment.
  * Errors: ERR_IO, ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
+/* Where what is written next is from; at first from its registry. The ingest's loop. */
+void ingest_note_from(struct ingest *i, enum ingest_from from);
 /* The next bytes are not from its registry. The ingest's loop. */
 void ingest_note_unvouched(struct ingest *i);
 /* Its registry has told its size. The ingest's loop. */

@@ -3,6 +3,7 @@
  *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
  *     part.c            parts at rest, as the index knows them
  *     state.c           what an ingest is made of: references, how far it is
+ *     came.c            where its bytes have come from
  *     segments.c        which bytes are here: the bitmap of whole segments, the fronts of those that are arriving
  *     unstored.c        what is not kept, and what blobs have waited for
  *     relay.c           a part that is a window in memory
@@ -71,6 +72,7 @@ struct ingest {
     int64_t hashed; /* bytes of the contiguous prefix that went through the hasher */
 
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
+    enum ingest_from from; /* what is written next */
     bool checkpointing;
     bool pausing;             /* the next checkpoint is the last one */
     int64_t since_checkpoint; /* bytes */
@@ -115,6 +117,8 @@ struct ingest {
     bool sized;           /* its registry has told the size, too */
     bool whole;           /* a follower has asked for more than half of it */
     bool wanting;         /* events.wanted() is posted */
+    /* bytes by where they have come from, since it began, or before if that is remembered */
+    int64_t came[INGEST_FROMS];
     int follower_count;
     int64_t taken;      /* relays: bytes the follower has taken; -1: there was none yet */
     int64_t punched;    /* relays: bytes at the beginning that were given back */
@@ -141,6 +145,7 @@ struct ingests {
     atomic_int relays;
     atomic_uint_fast64_t relays_refused, unstored[UNSTORED_REASONS], waited_ms[INGEST_WAITS];
     struct trouble troubles[UNSTORED_REASONS];
+    atomic_bool has_come; /* anything from elsewhere than a registry */
     /* bytes in the ingest folder: of blobs that room was given for; and of all others: parts that wait to be resumed,
      * and imports. The latter is measured again now and then */
     atomic_int_fast64_t arriving, parked;
@@ -150,6 +155,7 @@ struct ingests {
     int count;
     uint64_t verified; /* ingests so far */
     TAILQ_HEAD(, ingest) list;
+    struct came *came; /* came.c; NULL: nothing has come from elsewhere than a registry */
 };
 
 /* ---- table.c ---- */
@@ -191,6 +197,15 @@ static inline int64_t ingest_withheld(const struct ingest *i)
     return i->size < 0 ? MAX(i->prefix - INGEST_WITHHELD, (int64_t)0)
                        : MAX(i->size - 1, (int64_t)0) / INGEST_WITHHELD * INGEST_WITHHELD;
 }
+
+/* ---- came.c ---- */
+
+/* So much has been written. With the lock held. */
+void ingest_count_came(struct ingest *i, int64_t len);
+/* It ends; with the lock of the table held. */
+void ingest_keep_came(struct ingest *i);
+/* It continues an earlier one: what that had, if it is known. */
+void ingest_recall_came(struct ingest *i);
 
 /* ---- segments.c, with the ingest's lock held ---- */
 

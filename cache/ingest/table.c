@@ -28,6 +28,7 @@ void ingests_free(struct ingests *all)
     pthread_mutex_destroy(&all->lock);
     for (int i = 0; i < UNSTORED_REASONS; i++)
         trouble_destroy(&all->troubles[i]);
+    free(all->came);
     free(all);
 }
 
@@ -74,6 +75,7 @@ void ingest_unlist(struct ingest *i)
     pthread_mutex_lock(&all->lock);
     TAILQ_REMOVE(&all->list, i, entry);
     all->count--;
+    ingest_keep_came(i);
     pthread_mutex_unlock(&all->lock);
 }
 

@@ -25,6 +25,7 @@
 struct admin_figures {
     int connections;                                    /* of clients, now */
     uint64_t requests, hits, from_cache, from_upstream; /* bytes sent */
+    uint64_t from_peers, from_shared;                   /* the same: from other nodes; from the bucket */
     uint64_t gone_received;                             /* bytes received from upstreams that are not in use any more */
 };
 

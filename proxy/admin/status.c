@@ -55,6 +55,16 @@ static void status_add_problem(void *list, const struct problem *p)
     json_array_append_new(list, problem_json(p));
 }
 
+/* Of what was sent, where it came from; but from_upstream is what was received. */
+static json_t *status_bytes(const struct admin_figures *f, uint64_t received)
+{
+    uint64_t sent = f->from_cache + f->from_peers + f->from_shared + f->from_upstream;
+
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "sent", (json_int_t)sent, "from_cache", (json_int_t)f->from_cache,
+                     "from_peers", (json_int_t)f->from_peers, "from_shared", (json_int_t)f->from_shared,
+                     "from_upstream", (json_int_t)received);
+}
+
 void admin_status(struct admin_job *job)
 {
     struct admin *a = job->admin;
@@ -69,16 +79,15 @@ void admin_status(struct admin_job *job)
     a->problems(a->arg, status_add_problem, problems);
     cache_totals(cache, &totals);
     gc_get_stats(a->puller.gc, &g);
-    job->answer = json_pack(
-        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
-        "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",
-        fetchers_is_offline(a->puller.fetchers), "requests", "total", (json_int_t)f.requests, "hits",
-        (json_int_t)f.hits, "bytes", "sent", (json_int_t)(f.from_cache + f.from_upstream), "from_cache",
-        (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
-        visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
-        (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
-        "blob_max_bytes", (json_int_t)g.blob_max, "ingests", ingests_count(cache_ingests(cache)), "connections",
-        f.connections, "upstreams", upstreams, "transfers", transfers);
+    job->answer = json_pack("{s:s, s:I, s:b, s:{s:I, s:I}, s:o, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
+                            "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s),
+                            "offline", fetchers_is_offline(a->puller.fetchers), "requests", "total",
+                            (json_int_t)f.requests, "hits", (json_int_t)f.hits, "bytes", status_bytes(&f, received),
+                            "cache", "path", visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes,
+                            "limit_bytes", (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests",
+                            (json_int_t)totals.manifests, "blob_max_bytes", (json_int_t)g.blob_max, "ingests",
+                            ingests_count(cache_ingests(cache)), "connections", f.connections, "upstreams", upstreams,
+                            "transfers", transfers);
     json_object_set_new(job->answer, "problems", problems);
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
     if (a->last_reload)

@@ -173,6 +173,13 @@ static inline bool blob_source_is_registry(const struct blob_source *s)
     return s->choice.from == STRIPE_REGISTRY;
 }
 
+static inline enum ingest_from blob_source_from(const struct blob_source *s)
+{
+    return s->choice.from == STRIPE_REGISTRY ? INGEST_FROM_REGISTRY
+           : s->choice.from == STRIPE_BUCKET ? INGEST_FROM_BUCKET
+                                             : INGEST_FROM_NODES;
+}
+
 /* striped.c: other nodes and the bucket. blob_striped_begin(): at the beginning, whether they are asked. */
 void blob_striped_begin(struct fetch *f);
 void blob_striped_clear(struct blob_fetch *b);

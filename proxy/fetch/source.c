@@ -172,6 +172,7 @@ static bool source_flush(struct blob_source *s)
     if (len == 0 || s->unwritable)
         return !s->unwritable;
     /* After a piece that was not written, none of the following can be. */
+    ingest_note_from(b->ingest, blob_source_from(s));
     s->unwritable = !ingest_write(b->ingest, s->at, s->received.data, len, &s->err);
     source_drop_buffer(s);
     if (s->unwritable)

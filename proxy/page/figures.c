@@ -31,13 +31,14 @@ static json_t *pull_for_page(const struct pull_list *l, const struct pull_seen *
 
     if (is_shown)
         pull_print_image(&image, s);
-    json_t *j =
-        json_pack("{s:b, s:o, s:o, s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:i, s:i, s:I}", "private", !is_shown, "image",
-                  is_shown ? visible_json(image.data) : json_null(), "client", visible_json(s->client), "engine",
-                  seen_engine_name(s->engine), "platform", s->platform, "result", pulled_result_name(s->result),
-                  "ended", (json_int_t)(s->ended_ms / 1000), "seconds", (double)(s->ended_ms - s->begun_ms) / 1000,
-                  "from_cache", (json_int_t)s->from_cache, "from_upstream", (json_int_t)s->from_upstream, "blobs",
-                  s->blobs, "blobs_done", s->blobs_done, "size", (json_int_t)s->size);
+    json_t *j = json_pack(
+        "{s:b, s:o, s:o, s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:i, s:i, s:I}", "private", !is_shown, "image",
+        is_shown ? visible_json(image.data) : json_null(), "client", visible_json(s->client), "engine",
+        seen_engine_name(s->engine), "platform", s->platform, "result", pulled_result_name(s->result), "ended",
+        (json_int_t)(s->ended_ms / 1000), "seconds", (double)(s->ended_ms - s->begun_ms) / 1000, "from_cache",
+        (json_int_t)s->from[PULL_FROM_CACHE], "from_peers", (json_int_t)s->from[PULL_FROM_PEERS], "from_shared",
+        (json_int_t)s->from[PULL_FROM_SHARED], "from_upstream", (json_int_t)s->from[PULL_FROM_UPSTREAM], "blobs",
+        s->blobs, "blobs_done", s->blobs_done, "size", (json_int_t)s->size);
 
     json_object_set_new(j, "cause", s->cause && is_shown ? visible_json(s->cause) : json_null());
     return j;
@@ -163,7 +164,15 @@ void figures_sums(const struct page_view *v, struct history_sums *out)
     struct upstream_stats st;
 
     v->admin->figures(v->admin->arg, &f);
-    *out = (struct history_sums){f.requests, f.hits, f.from_cache, f.from_upstream, f.gone_received};
+    *out = (struct history_sums){
+        .requests = f.requests,
+        .hits = f.hits,
+        .from_cache = f.from_cache,
+        .from_peers = f.from_peers,
+        .from_shared = f.from_shared,
+        .from_upstream = f.from_upstream,
+        .fetched = f.gone_received,
+    };
     sites_list(v->admin->puller.sites, &sites);
     for (int i = 0; i < sites.count; i++) {
         if (!sites.list[i]->upstream)

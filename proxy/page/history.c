@@ -49,6 +49,8 @@ void history_note(struct history *h, int64_t now_s, const struct history_sums *s
         b->requests += added(h->last.requests, sums->requests);
         b->hits += added(h->last.hits, sums->hits);
         b->from_cache += added(h->last.from_cache, sums->from_cache);
+        b->from_peers += added(h->last.from_peers, sums->from_peers);
+        b->from_shared += added(h->last.from_shared, sums->from_shared);
         b->from_upstream += added(h->last.from_upstream, sums->from_upstream);
         b->fetched += added(h->last.fetched, sums->fetched);
     }
@@ -68,10 +70,12 @@ static json_t *column_json(const struct history_ring *r, size_t offset)
 
 json_t *history_json(const struct history_ring *r)
 {
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "step", (json_int_t)r->step_s, "requests",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", (json_int_t)r->step_s, "requests",
                      column_json(r, offsetof(struct history_sums, requests)), "hits",
                      column_json(r, offsetof(struct history_sums, hits)), "from_cache",
-                     column_json(r, offsetof(struct history_sums, from_cache)), "from_upstream",
+                     column_json(r, offsetof(struct history_sums, from_cache)), "from_peers",
+                     column_json(r, offsetof(struct history_sums, from_peers)), "from_shared",
+                     column_json(r, offsetof(struct history_sums, from_shared)), "from_upstream",
                      column_json(r, offsetof(struct history_sums, from_upstream)), "fetched",
                      column_json(r, offsetof(struct history_sums, fetched)));
 }

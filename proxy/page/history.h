@@ -11,7 +11,9 @@ enum { HISTORY_HOUR = 60, HISTORY_DAY = 72 /* buckets */ };
 
 /* Sums since the start of the daemon; of a bucket, what came in it. */
 struct history_sums {
-    uint64_t requests, hits, from_cache, from_upstream, fetched; /* the last three: bytes; fetched: from registries */
+    uint64_t requests, hits;
+    uint64_t from_cache, from_peers, from_shared, from_upstream; /* bytes sent */
+    uint64_t fetched;                                            /* bytes from registries */
 };
 
 struct history_ring {
@@ -29,8 +31,8 @@ struct history {
 void history_begin(struct history *h, int64_t now_s, const struct history_sums *sums);
 /* What was added to the sums since the last call belongs to now. */
 void history_note(struct history *h, int64_t now_s, const struct history_sums *sums);
-/* {"step": 60, "requests": [...], "hits": [...], "from_cache": [...], "from_upstream": [...], "fetched": [...]}: the
- * oldest bucket first. A new reference. */
+/* {"step": 60, "requests": [...], "hits": [...], "from_cache": [...], "from_peers": [...], "from_shared": [...],
+ * "from_upstream": [...], "fetched": [...]}: the oldest bucket first. A new reference. */
 json_t *history_json(const struct history_ring *r);
 
 #endif

@@ -138,7 +138,8 @@ void pull_feed_add(struct pull_feed *f)
 {
     struct feed_batch *b = f->batch;
     struct pull_request *r = pull_feed_next(f);
-    bool plain = !r->blob && r->status == 200 && r->whole && !r->failure && !r->from_upstream && r->waited_ms < 0;
+    bool plain =
+        !r->blob && r->status == 200 && r->whole && !r->failure && r->from == PULL_FROM_CACHE && r->waited_ms < 0;
     uint64_t hash = plain ? feed_hash(r) : 0;
 
     r->count = 1;

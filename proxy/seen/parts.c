@@ -50,6 +50,19 @@ bool pull_parts_look(void *cache, const char *name, const struct digest *manifes
     return true;
 }
 
+bool pull_parts_came(void *cache, const struct digest *blob, int64_t from[PULL_FROMS])
+{
+    int64_t came[INGEST_FROMS];
+
+    if (!ingests_came(cache_ingests(cache), blob, came))
+        return false;
+    from[PULL_FROM_CACHE] = 0;
+    from[PULL_FROM_UPSTREAM] = came[INGEST_FROM_REGISTRY];
+    from[PULL_FROM_PEERS] = came[INGEST_FROM_NODES];
+    from[PULL_FROM_SHARED] = came[INGEST_FROM_BUCKET];
+    return true;
+}
+
 void pull_parts_clear(struct pull_parts *p)
 {
     free(p->list);

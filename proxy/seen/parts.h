@@ -1,4 +1,5 @@
-/* parts.h - what a manifest consists of, as the cache knows it; for the pulls that are recognised (pulls.h). */
+/* parts.h - what a manifest consists of, and where its blobs came from, as the cache knows it; for the pulls that are
+ * recognised (pulls.h). */
 #ifndef ENTREPOT_PROXY_SEEN_PARTS_H
 #define ENTREPOT_PROXY_SEEN_PARTS_H
 
@@ -6,8 +7,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { PULL_PLATFORM_MAX = 95, PULL_PARTS_MAX = 4096 };
+
+/* Where bytes that were sent came from: the first was not fetched. */
+enum pull_from { PULL_FROM_CACHE, PULL_FROM_UPSTREAM, PULL_FROM_PEERS, PULL_FROM_SHARED, PULL_FROMS };
 
 struct cache;
 
@@ -27,6 +32,8 @@ struct pull_parts {
 
 /* Of a stored manifest; false: it is not stored, or no manifest. `cache` is a struct cache. Blocks for the index. */
 bool pull_parts_look(void *cache, const char *name, const struct digest *manifest, struct pull_parts *out);
+/* For pulls_options.came(). */
+bool pull_parts_came(void *cache, const struct digest *blob, int64_t from[PULL_FROMS]);
 void pull_parts_clear(struct pull_parts *p);
 
 #endif

@@ -32,20 +32,31 @@ static const char *waited_for(const struct digest *d, char out[DIGEST_TEXT_MAX])
     return out;
 }
 
+/* Nothing of it came from upstream, and some from other nodes or the bucket. */
+static bool is_of_others(const struct pull_seen *s)
+{
+    return s->from[PULL_FROM_UPSTREAM] == 0 && s->from[PULL_FROM_PEERS] + s->from[PULL_FROM_SHARED] > 0;
+}
+
 void pull_print_line(struct buf *out, const struct pull_seen *s)
 {
     int64_t ms = s->ended_ms - s->begun_ms;
-    char a[SIZE_TEXT], b[SIZE_TEXT], text[DIGEST_TEXT_MAX];
+    char size[SIZE_TEXT], text[DIGEST_TEXT_MAX];
 
     buf_adds(out, "pull of ");
     pull_print_image(out, s);
     if (s->platform[0])
         buf_addf(out, " (%s)", s->platform);
     buf_addf(out, " by %s %s: %s", s->client, seen_engine_name(s->engine), pulled_result_name(s->result));
-    buf_addf(out, ", %s from the cache, %s from upstream, in %lld.%lld s", size_text(s->from_cache, a),
-             size_text(s->from_upstream, b), (long long)ms / 1000, (long long)ms / 100 % 10);
+    buf_addf(out, ", %s from the cache", size_text(s->from[PULL_FROM_CACHE], size));
+    if (s->from[PULL_FROM_PEERS] > 0)
+        buf_addf(out, ", %s from other nodes", size_text(s->from[PULL_FROM_PEERS], size));
+    if (s->from[PULL_FROM_SHARED] > 0)
+        buf_addf(out, ", %s from the bucket", size_text(s->from[PULL_FROM_SHARED], size));
+    buf_addf(out, ", %s from upstream, in %lld.%lld s", size_text(s->from[PULL_FROM_UPSTREAM], size),
+             (long long)ms / 1000, (long long)ms / 100 % 10);
     if (s->waited_ms > 0)
-        buf_addf(out, "; waited %lld ms for upstream and %s", (long long)s->waited_ms,
+        buf_addf(out, "; waited %lld ms for %s%s", (long long)s->waited_ms, is_of_others(s) ? "" : "upstream and ",
                  waited_for(&s->waited_for, text));
     if (s->cause)
         buf_addf(out, ": %s", s->cause);
@@ -93,8 +104,10 @@ json_t *pull_json(const struct pull_seen *s)
     json_object_set_new(j, "digest", print_digest(&s->digest));
     json_object_set_new(j, "platform", text_or_null(s->platform));
     json_object_set_new(j, "private", json_boolean(s->is_private));
-    json_object_set_new(j, "bytes_from_cache", json_integer(s->from_cache));
-    json_object_set_new(j, "bytes_from_upstream", json_integer(s->from_upstream));
+    json_object_set_new(j, "bytes_from_cache", json_integer(s->from[PULL_FROM_CACHE]));
+    json_object_set_new(j, "bytes_from_peers", json_integer(s->from[PULL_FROM_PEERS]));
+    json_object_set_new(j, "bytes_from_shared", json_integer(s->from[PULL_FROM_SHARED]));
+    json_object_set_new(j, "bytes_from_upstream", json_integer(s->from[PULL_FROM_UPSTREAM]));
     json_object_set_new(j, "seconds", json_real((double)(s->ended_ms - s->begun_ms) / 1000));
     json_object_set_new(j, "requests", json_integer(s->requests));
     json_object_set_new(j, "blobs", json_integer(s->blobs));

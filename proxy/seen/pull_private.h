@@ -24,7 +24,7 @@ struct pull_layer {
     int64_t sent;
     bool here;    /* it was when the pull began */
     bool known;   /* the manifest names it */
-    bool fetched; /* its bytes count as from upstream */
+    bool fetched; /* its bytes count as fetched */
     bool done;
     bool cut; /* a client left in the middle */
     int under_way;

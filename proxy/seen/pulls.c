@@ -45,8 +45,7 @@ static void pulls_take_manifest(struct pull_going *g, struct pull_request *r)
 
     note_failure(&g->failure, r, ok && r->whole);
     g->got = g->got || !r->head;
-    g->seen.from_cache += r->from_upstream ? 0 : r->bytes;
-    g->seen.from_upstream += r->from_upstream ? r->bytes : 0;
+    g->seen.from[r->from] += r->bytes;
     if (!ok || r->digest.alg == DIGEST_NONE)
         return;
     if (r->tag[0])
@@ -58,19 +57,48 @@ static void pulls_take_manifest(struct pull_going *g, struct pull_request *r)
     g->unread = !r->head || !r->tag[0];
 }
 
-static void take_bytes(struct pulls *p, struct pull_going *g, struct pull_layer *l, const struct pull_request *r)
+/* Adds fetched bytes, by the shares of the blob's sources. What rounding leaves is the largest's. */
+static void add_shares(int64_t to[PULL_FROMS], int64_t bytes, const int64_t shares[PULL_FROMS])
 {
-    bool fetched = r->from_upstream || (l && l->fetched && !l->done);
+    int64_t sum = shares[PULL_FROM_UPSTREAM] + shares[PULL_FROM_PEERS] + shares[PULL_FROM_SHARED], rest = bytes;
+    int largest = PULL_FROM_UPSTREAM;
+
+    for (int k = PULL_FROM_UPSTREAM; k < PULL_FROMS; k++) {
+        int64_t n = sum > 0 ? (int64_t)((double)bytes * ((double)shares[k] / (double)sum)) : 0;
+        largest = shares[k] > shares[largest] ? k : largest;
+        to[k] += n;
+        rest -= n;
+    }
+    to[largest] += rest;
+}
+
+/* What the blob's fetch has brought from where; else all is from the source that answered the request. */
+static void find_shares(const struct pulls *p, const struct pull_request *r, int64_t shares[PULL_FROMS])
+{
+    bool found = !r->begins && !r->relayed && p->o.came && p->o.came(p->o.arg, &r->asked, shares);
+
+    if (found)
+        return;
+    memset(shares, 0, PULL_FROMS * sizeof(*shares));
+    shares[r->from == PULL_FROM_CACHE ? PULL_FROM_UPSTREAM : r->from] = 1;
+}
+
+static void take_bytes(struct pulls *p, struct pull_going *g, struct pull_layer *l, const struct pull_request *r,
+                       const int64_t shares[PULL_FROMS])
+{
+    bool fetched = r->from != PULL_FROM_CACHE || (l && l->fetched && !l->done);
 
     if (!fetched && l && l->known && !l->here && !l->done && r->bytes > 0)
         fetched = !going_is_counted(p, g, &l->digest);
     if (l && r->bytes > 0)
         l->fetched = l->fetched || fetched;
-    g->seen.from_cache += fetched ? 0 : r->bytes;
-    g->seen.from_upstream += fetched ? r->bytes : 0;
+    if (fetched)
+        add_shares(g->seen.from, r->bytes, shares);
+    else
+        g->seen.from[PULL_FROM_CACHE] += r->bytes;
 }
 
-static void take_blob(struct pulls *p, struct pull_going *g, struct pull_request *r)
+static void take_blob(struct pulls *p, struct pull_going *g, struct pull_request *r, const int64_t shares[PULL_FROMS])
 {
     struct pull_layer *l = going_layer(g, &r->asked);
     bool ok = r->status == 200 || r->status == 206;
@@ -87,7 +115,7 @@ static void take_blob(struct pulls *p, struct pull_going *g, struct pull_request
         if (l)
             l->under_way = MAX(l->under_way - 1, 0);
     }
-    take_bytes(p, g, l, r);
+    take_bytes(p, g, l, r, shares);
     if (!l)
         return;
     bool was_done = l->done;
@@ -146,18 +174,21 @@ static struct pull_going *pull_of(struct pulls *p, const struct pull_request *r,
 
 void pulls_take(struct pulls *p, struct pull_request *r)
 {
+    int64_t shares[PULL_FROMS];
     bool begins;
 
     ON_LOOP(p->loop);
     struct pull_going *g = pull_of(p, r, &begins);
-    if (r->blob)
+    if (r->blob) {
         pull_read(p, g);
+        find_shares(p, r, shares);
+    }
     pthread_mutex_lock(&p->lock);
     going_touch(p, g, r->ended_ms);
     if (!r->begins)
         note_times(g, r);
     if (r->blob)
-        take_blob(p, g, r);
+        take_blob(p, g, r, shares);
     else
         pulls_take_manifest(g, r);
     pthread_mutex_unlock(&p->lock);

@@ -13,8 +13,10 @@
  *
  * HEAD alone (a look whether a tag has changed) is no pull, and is forgotten.
  *
- * Bytes count as from upstream if they were fetched for this pull: a fetch that its request began, or (it was read
- * ahead) a blob that was not here when the pull began, unless another pull in flight has it counted already.
+ * Bytes count as fetched if they were fetched for this pull: a fetch that its request began, or (it was read
+ * ahead) a blob that was not here when the pull began, unless another pull in flight has it counted already. If other
+ * nodes of the cluster or the bucket have sent some of the blob, they are divided by how much of it came from where, as
+ * far as pulls_options.came() knows; else they are of the source that answered first.
  *
  * The table is bounded (PULLS_MAX; the longest quiet one ends), and so is what is kept of pulls that are over (a
  * ring of PULLS_KEPT). Everything belongs to one loop, the main one, which the serve loops post to (feed.h);
@@ -60,7 +62,7 @@ struct pull_seen {
     char platform[PULL_PLATFORM_MAX + 1]; /* "": not known; "several" */
     bool is_private;                      /* the repository is */
     int64_t begun_ms, ended_ms;           /* since 1970; ended_ms: of the last request that is over */
-    int64_t from_cache, from_upstream;    /* bytes sent */
+    int64_t from[PULL_FROMS];             /* bytes sent */
     int requests, blobs, blobs_done;      /* blobs: config and layers that it is known to consist of */
     int64_t size, missing;                /* bytes of these; of those that were not here when it began */
     int64_t waited_ms;                    /* the longest wait for upstream's first byte; 0: none */
@@ -85,7 +87,8 @@ struct pull_request {
     int64_t bytes;
     int status;
     bool whole;                  /* the client has got all of the answer */
-    bool from_upstream;          /* it was fetched for this request */
+    enum pull_from from;         /* the cache, unless it was fetched for this request */
+    bool relayed;                /* not kept: all of it from there */
     struct digest asked, digest; /* that it names; that it was answered with */
     char id[PULL_ID_MAX + 1], client[PULL_CLIENT_MAX + 1], agent[PULL_AGENT_MAX + 1];
     char name[REF_NAME_MAX + 1], tag[REF_TAG_MAX + 1];
@@ -97,6 +100,9 @@ struct pull_request {
 struct pulls_options {
     /* What a manifest consists of; false: it is not known now. On the loop. */
     bool (*look)(void *arg, const char *name, const struct digest *manifest, struct pull_parts *out);
+    /* The bytes of a blob by where they have come from, without PULL_FROM_CACHE; false: it is not known. NULL: it never
+     * is. On the loop. */
+    bool (*came)(void *arg, const struct digest *blob, int64_t from[PULL_FROMS]);
     void *arg;
     int64_t quiet_ms, failed_ms, done_ms; /* 0: as above */
     int most;                             /* 0: PULLS_MAX */

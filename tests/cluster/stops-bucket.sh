@@ -49,3 +49,18 @@ for after in 0.2 0.7; do
     stop_node 1
     say "$after s after the begin of a pull from the bucket: ended after $((($(date +%s%N) - started) / 1000000)) ms"
 done
+say "a whole pull from the bucket is listed as one"
+rm -rf "$W/node-1"
+start_nodes 1
+pull_at_once library/app:1 1
+is_pulled "$digest" "$bytes"
+listed() { [ "$(node_ask 1 pulls --json | wc -l)" = 1 ]; }
+wait_for 40 listed || fail "no pull is listed: $(node_ask 1 pulls --json)"
+received=$(node_metric 1 entrepot_upstream_received_bytes_total)
+shared=$(node_metric 1 'entrepot_shared_bytes_total{direction="read"}')
+node_ask 1 pulls --json >"$W/json"
+jq -e ".bytes_from_shared >= 42000000 and .bytes_from_shared <= $shared and .bytes_from_upstream <= $received and .bytes_from_peers == 0" \
+    "$W/json" >/dev/null || fail "$received from the registry, $shared from the bucket: $(cat "$W/json")"
+node_ask 1 pulls | tail -n 1 | grep -Eq ' [0-9.]+ [KM]?i?B +4[0-9]\.[0-9] MiB ' || fail "not in the column: $(node_ask 1 pulls)"
+grep -Eq 'pull of .*, 4[0-9]\.[0-9] MiB from the bucket, ' "$W/node-1.log" || fail "the log: $(grep 'pull of' "$W/node-1.log")"
+stop_node 1

@@ -68,7 +68,7 @@ static void alike_ones_are_counted(void **state UNUSED)
     assert_true(loop_settle(main_loop));
     pulls_each(pulls, keep_seen, &seen);
     assert_int_equal(seen.requests, 13);
-    assert_int_equal(seen.from_cache, 13 * 7);
+    assert_int_equal(seen.from[PULL_FROM_CACHE], 13 * 7);
     pulls_stop(pulls);
     pulls_free(pulls);
     pull_feed_free(to);

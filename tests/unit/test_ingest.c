@@ -256,6 +256,39 @@ static void nothing_was_added(void **state)
     ingest_unref(i);
 }
 
+/* What came from where is known while the blob arrives, over a pause, and after its end. */
+static void where_bytes_came_from(void **state)
+{
+    struct fixture *f = *state;
+    struct ingests *all = cache_ingests(f->cache);
+    struct ingest *i = begin(f, "docker.io");
+    int64_t from[INGEST_FROMS];
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    write_to(f, i, 0, MIB);
+    assert_false(ingests_came(all, &f->digest, from)); /* nothing has come from elsewhere than a registry */
+    ingest_note_from(i, INGEST_FROM_NODES);
+    write_to(f, i, MIB / 2, 2 * MIB); /* of which half a MiB was here */
+    assert_true(ingests_came(all, &f->digest, from));
+    assert_int_equal(from[INGEST_FROM_REGISTRY], MIB);
+    assert_int_equal(from[INGEST_FROM_NODES], MIB);
+    ingest_stop(i, NULL, false);
+    run_to_end(f);
+    ingest_unref(i);
+    f->ended = 0;
+    i = begin(f, "docker.io");
+    ingest_note_from(i, INGEST_FROM_BUCKET);
+    write_to(f, i, 2 * MIB, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    ingest_unref(i);
+    assert_true(ingests_came(all, &f->digest, from));
+    assert_int_equal(from[INGEST_FROM_REGISTRY], MIB);
+    assert_int_equal(from[INGEST_FROM_NODES], MIB);
+    assert_int_equal(from[INGEST_FROM_BUCKET], SIZE - 2 * MIB);
+}
+
 /* A relay's source waits while its follower is far behind, until it is told to go on, whoever asks meanwhile. */
 
 int main(void)
@@ -269,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_was_added, setup, teardown),
+        cmocka_unit_test_setup_teardown(where_bytes_came_from, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,7 +146,7 @@ static void ends(struct fixture *f, const char *client, char blob, int64_t bytes
     r.asked = digest(blob);
     r.bytes = bytes;
     r.status = status;
-    r.from_upstream = upstream;
+    r.from = upstream ? PULL_FROM_UPSTREAM : PULL_FROM_CACHE;
     r.duration_ms = 40;
     r.waited_ms = upstream ? 30 : -1;
     f->now += 40;
@@ -192,8 +192,8 @@ static void from_the_tag_to_the_last_layer(void **state)
     assert_string_equal(f->last.tag, "1.27");
     assert_string_equal(f->last.platform, "linux/amd64");
     assert_int_equal(f->last.engine, SEEN_CONTAINERD);
-    assert_int_equal(f->last.from_upstream, 3000);
-    assert_int_equal(f->last.from_cache, 10 + 5 + 5);
+    assert_int_equal(f->last.from[PULL_FROM_UPSTREAM], 3000);
+    assert_int_equal(f->last.from[PULL_FROM_CACHE], 10 + 5 + 5);
     assert_int_equal(f->last.blobs_done, 3);
     assert_int_equal(f->last.size, 3010);
     assert_int_equal(f->last.begun_ms, begun);
@@ -220,13 +220,13 @@ static void two_clients_of_the_same_image(void **state)
     pass(f, 1100);
     assert_int_equal(f->ended, 1);
     assert_string_equal(f->last.client, "10.0.0.1");
-    assert_int_equal(f->last.from_upstream, 1000);
-    assert_int_equal(f->last.from_cache, 5 + 2000 + 10);
+    assert_int_equal(f->last.from[PULL_FROM_UPSTREAM], 1000);
+    assert_int_equal(f->last.from[PULL_FROM_CACHE], 5 + 2000 + 10);
     blob(f, "10.0.0.2", 'c', 10);
     pass(f, 1100);
     assert_int_equal(f->ended, 2);
-    assert_int_equal(f->last.from_upstream, 2000);
-    assert_int_equal(f->last.from_cache, 5 + 1000 + 10);
+    assert_int_equal(f->last.from[PULL_FROM_UPSTREAM], 2000);
+    assert_int_equal(f->last.from[PULL_FROM_CACHE], 5 + 1000 + 10);
 }
 
 /* containerd 2.1 fetches a layer in parallel ranges. */
@@ -377,7 +377,7 @@ static void contents_that_are_not_known(void **state)
     pass(f, QUIET);
     assert_int_equal(f->ended, 3);
     assert_string_equal(f->last.tag, "");
-    assert_int_equal(f->last.from_cache, 1000);
+    assert_int_equal(f->last.from[PULL_FROM_CACHE], 1000);
 }
 
 static void the_table_is_bounded(void **state)
