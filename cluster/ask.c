@@ -13,7 +13,7 @@
 enum {
     ASK_TICK_MS = ASK_SILENT_MS / 4,
     ASK_HEADERS_MAX = 4,
-    ASK_CONNECT_MS = 600,
+    ASK_CONNECT_MS = 1500, /* a lost SYN is sent again after a second; what is silent without one is given up before */
 };
 
 /* A list of headers, and what is in them. */
@@ -321,7 +321,7 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (a->silent_ticks >= a->ticks / 2 && !a->life)
         ask_for_life(a);
     bool beside_it = goes_on_beside(a), was_silent = a->silent_ticks >= a->ticks / 2 && is_known_silent(a->peer);
-    if (a->silent_ticks >= a->ticks + (beside_it ? a->ticks / 2 : 0) || (was_silent && !beside_it)) {
+    if (a->silent_ticks >= a->ticks + (beside_it ? a->ticks : 0) || (was_silent && !beside_it)) {
         ask_give_up(a, SILENT, true);
         return;
     }

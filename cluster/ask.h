@@ -19,16 +19,17 @@
  *                                                         v=1; life=here    it has that byte, and should send it
  *                                                     ─▶  no answer: it is given up
  *
- * The excuse is shorter, ASK_STALLED_MS, where the blob had begun to come there, and ASK_SILENT_MS where the registry has just sent this node other ranges of the same blob, and had
- * answered at once: the way of the other node is the slow one, or it lies. So it is for one that was asked after another
- * had failed (`hurry`), and for `have`. What `have` and `named` are answered with waits for nothing until its head has
- * come.
+ * The excuse is shorter, ASK_STALLED_MS, where the blob had begun to come there; and ASK_SILENT_MS where the registry
+ * has just sent this node other ranges of the same blob, and had answered at once: the way of the other node is the
+ * slow one, or it lies. So it is for one that was asked after another had failed (`hurry`), and for `have`. What `have`
+ * and `named` are answered with waits for nothing until its head has come.
  *
  * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one
  * connection of many stands still now and then.
  *
- * One that failed rests (peer_note_failure()), and if it was silent, so it is for all that waits for it; but for one that waited and was given up in a hurry: it may have waited for
- * the very node that failed here. On the loop of its engine.
+ * One that failed rests (peer_note_failure()); if it was silent, all else that waits for it is given up, too. One that
+ * waited and was given up in a hurry does not rest: it may have waited for the very node that failed here. On the loop of
+ * its engine.
  */
 #ifndef ENTREPOT_CLUSTER_ASK_H
 #define ENTREPOT_CLUSTER_ASK_H

@@ -185,7 +185,7 @@ static void waits_with_a_manifest(void **state)
     free(q);
 }
 
-/* Another has failed before: less is waited for. It does not rest for that, as it may have waited for that other one. */
+/* Another has failed before: less is waited for. It does not rest for that: it may have waited for that other one. */
 static void waits_in_a_hurry(void **state)
 {
     struct fixture *f = *state;
