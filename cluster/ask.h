@@ -28,8 +28,8 @@
  * connection of many stands still now and then.
  *
  * One that failed rests (peer_note_failure()); if it was silent, all else that waits for it is given up, too. One that
- * waited and was given up in a hurry does not rest: it may have waited for the very node that failed here. On the loop of
- * its engine.
+ * waited and was given up in a hurry does not rest: it may have waited for the very node that failed here. On the loop
+ * of its engine.
  */
 #ifndef ENTREPOT_CLUSTER_ASK_H
 #define ENTREPOT_CLUSTER_ASK_H
