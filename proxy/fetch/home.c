@@ -188,17 +188,29 @@ static void home_next(struct fetch *f)
         home_ask(f);
 }
 
+bool fetch_has_home(const struct fetch *f)
+{
+    struct cluster *c = f->fetcher->all->cluster;
+
+    if (!c || !cluster_asks(c, TIER_PEERS) || f->no_nodes || (f->want.is_private && !cluster_is_encrypted(c)))
+        return false;
+    struct peer_view *v = peers_view(cluster_peers(c));
+    bool others = v->count > 1;
+    peer_view_unref(v);
+    return others;
+}
+
 static bool fetch_ask_home(struct fetch *f, const char *method, const char *path, const char *accept,
                            bool (*on_head)(void *arg, const struct transfer_response *r),
                            bool (*on_data)(void *arg, const void *data, size_t len),
                            void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
 {
-    struct cluster *c = f->fetcher->all->cluster;
+    bool by_tag = !strchr(path, ':');
 
     ON_LOOP(f->fetcher->loop);
     f->by_node = false;
-    if (!c || !cluster_asks(c, TIER_PEERS) || (f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) ||
-        f->no_nodes || (f->want.force && !f->want.refresh) || (f->want.is_private && !cluster_is_encrypted(c)))
+    if ((f->want.kind != FETCH_MANIFEST && f->want.kind != FETCH_MANIFEST_HEAD) ||
+        (by_tag && f->want.force && !f->want.refresh) || !fetch_has_home(f))
         return false;
     if (!f->home && !(f->home = home_new(f)))
         return false;

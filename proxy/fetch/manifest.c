@@ -63,7 +63,9 @@ static enum step manifest_lookup(struct fetch *f)
         return hit->linked ? STEP_DELIVER : fetch_is_offline(f) ? manifest_offline(f) : STEP_PROVE;
     if (fetch_is_offline(f))
         return manifest_offline(f);
-    return STEP_ASK;
+    /* What the tag is now, the registry says; what that is, another node may know, and a HEAD does not count. */
+    return by_tag(f) && !is_head(f) && f->want.force && !f->want.refresh && fetch_has_home(f) ? STEP_REVALIDATE
+                                                                                              : STEP_ASK;
 }
 
 /* ---- revalidate: Docker Hub does not count a HEAD as a pull ---- */

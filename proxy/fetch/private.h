@@ -235,6 +235,8 @@ void fetch_call_registry(struct fetch *f, const char *method, const char *path, 
 /* home.c. Another node asks for what this one asks a third for, which may wait for that one: what is on its level is
  * left, and the next is asked instead. False: nothing is. */
 bool fetch_leave_home(struct fetch *f, int hops);
+/* Whether there are other nodes that may be asked. */
+bool fetch_has_home(const struct fetch *f);
 void fetch_home_free(struct fetch *f);
 /* Whether an exchange is under way that fetch_call() has begun; ends it. */
 bool fetch_is_calling(const struct fetch *f);

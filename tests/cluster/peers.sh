@@ -53,6 +53,19 @@ logged_so() { # the access log says the same
 }
 wait_for 5 logged_so || fail "the access log: $(cat "$W/access.log")"
 
+say "entrepot pull at all nodes: each looks what the tag is now, by HEAD, and one or two get the manifest (its home may pull, too)"
+image fetched:1 fetched 3M 100K >"$W/app"
+read -r digest bytes <"$W/app"
+upstream_zero
+pulling=()
+for k in 1 2 3 4 5; do
+    node_ask $k pull docker.io/library/fetched:1 >"$W/fetched-$k" 2>&1 &
+    pulling+=($!)
+done
+for p in "${pulling[@]}"; do wait "$p" || fail "entrepot pull: $(cat "$W"/fetched-*)"; done
+[ "$(upstream_manifests)" -le 2 ] || fail "$(upstream_manifests) manifests from the registry for five pulls: $(grep /manifests/ "$W/registry.log")"
+[ $(($(upstream_bytes) * 100)) -le $((bytes * 105)) ] || fail "$(upstream_bytes) bytes from the registry for $bytes"
+
 say "a node leaves, in the middle of pulls"
 image leave:1 leave 24M 1M >"$W/app"
 read -r digest bytes <"$W/app"
