@@ -97,12 +97,22 @@ static struct taken_stripe *find_stripe(struct takers *t, const struct digest *d
     return s;
 }
 
+/* A node that has been started again is another peer at the same address. */
+static bool is_same_node(const struct peer *a, const struct peer *b)
+{
+    return a == b || strcmp(a->who.address, b->who.address) == 0;
+}
+
 /* Notes that it takes the stripe, too. */
 static void add_taker(struct taken_stripe *s, struct peer *who)
 {
     for (int i = 0; i < s->count; i++)
-        if (s->list[i].peer == who)
+        if (is_same_node(s->list[i].peer, who)) {
+            peer_ref(who);
+            peer_unref(s->list[i].peer);
+            s->list[i].peer = who;
             return;
+        }
     if (s->count == TAKERS_NODES)
         return;
     if (s->count == s->cap) {
@@ -118,7 +128,7 @@ static struct peer *name_taker(struct taken_stripe *s, const struct peer *who)
         s->begin++;
     for (int i = s->begin; i < s->count; i++) {
         struct taker *one = &s->list[i];
-        if (one->peer == who || one->named >= TAKERS_CHILDREN || peer_is_resting(one->peer))
+        if (is_same_node(one->peer, who) || one->named >= TAKERS_CHILDREN || peer_is_resting(one->peer))
             continue;
         one->named++;
         return peer_ref(one->peer);

@@ -110,6 +110,26 @@ static void not_to_itself(void **state)
     assert_int_equal(choose(f, 4, 0, NULL), 2); /* which rests less */
 }
 
+/* One that was started again is another peer, and the same node. */
+static void not_to_itself_after_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    struct member others[2] = {0};
+
+    be_busy(f);
+    assert_int_equal(choose(f, 0, 0, NULL), -1);
+    snprintf(others[0].address, sizeof(others[0].address), "%s", f->view->list[0]->who.address);
+    snprintf(others[1].address, sizeof(others[1].address), "%s", f->view->list[1]->who.address);
+    others[0].since_s = 77;
+    peers_set(f->all, others, 2);
+    peer_view_unref(f->view);
+    f->view = peers_view(f->all);
+    int again = 0;
+    while (f->view->list[again]->who.since_s != 77)
+        again++;
+    assert_int_equal(choose(f, again, 0, NULL), -1);
+}
+
 static void bounds(void **state)
 {
     struct fixture *f = *state;
@@ -128,6 +148,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(serves_while_it_can, setup, teardown),
         cmocka_unit_test_setup_teardown(a_tree, setup, teardown),
         cmocka_unit_test_setup_teardown(not_to_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_to_itself_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds, setup, teardown),
     };
 
