@@ -304,8 +304,9 @@ static void back_when_it_is_over(void **state UNUSED)
     struct node n;
 
     node_start(&n, away);
-    tell(&n, &hold_of_one, 0, 300);
+    tell(&n, &hold_of_one, 0, 600);
     assert_true(node_sent(&n, "/v3/lease/grant", 1));
+    usleep(700000);
     pthread_mutex_lock(&n.toy.lock);
     n.toy.answers = back;
     pthread_mutex_unlock(&n.toy.lock);
