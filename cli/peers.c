@@ -49,6 +49,8 @@ static char *peers_health(const json_t *p)
         return xstrdup("this node");
     if (peers_number(p, "resting_seconds") > 0)
         return xasprintf("resting %lld s: %s", (long long)peers_number(p, "resting_seconds"), cli_text(p, "why"));
+    if (json_is_true(json_object_get(p, "failing")))
+        return xasprintf("failed %lld s ago: %s", (long long)peers_number(p, "failed_ago_seconds"), cli_text(p, "why"));
     if (peers_number(p, "answered") + peers_number(p, "failed") + peers_number(p, "refused") == 0)
         return xstrdup("not asked yet");
     return xstrdup("ok");

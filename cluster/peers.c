@@ -219,8 +219,8 @@ struct peer_view *peers_view(struct peers *all)
 
 static void peer_rest(struct peer *p, int64_t ms, const char *why)
 {
-    atomic_store(&p->why, why);
     atomic_store(&p->failed_ms, clock_mono_ms());
+    atomic_store(&p->why, why);
     atomic_store(&p->resting_until_ms, clock_mono_ms() + ms);
 }
 
@@ -257,11 +257,18 @@ void peer_note_answer(struct peer *p, int64_t since_ms)
     if (failures > 0)
         atomic_compare_exchange_strong(&p->failures, &failures, failures - 1);
     atomic_store(&p->resting_until_ms, 0);
+    atomic_store(&p->why, NULL);
 }
 
 bool peer_is_resting(const struct peer *p)
 {
     return atomic_load(&p->resting_until_ms) > clock_mono_ms();
+}
+
+const char *peer_failing(const struct peer *p, int64_t *ago_ms)
+{
+    *ago_ms = clock_mono_ms() - atomic_load(&p->failed_ms);
+    return atomic_load(&p->why);
 }
 
 /* ---- where the list is from ---- */
