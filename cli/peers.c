@@ -39,7 +39,9 @@ static void peers_print_source(const json_t *source, const json_t *peers)
     if (json_is_string(json_object_get(source, "why")))
         buf_addf(&after, ": %s", cli_text(source, "why"));
     if (!ok && peers_number(source, "since") > 0)
-        buf_addf(&after, ", begun %s; the nodes that were known stay", cli_ago(peers_number(source, "since"), since));
+        buf_addf(&after, ", begun %s; %s", cli_ago(peers_number(source, "since"), since),
+                 json_array_size(peers) > 1 ? "the nodes that were known stay"
+                                            : "until it answers, this node is alone");
     cli_say_marked(before, ok ? CLI_GREEN : CLI_RED, ok ? "ok" : "FAILS", after.data ? after.data : "");
 }
 

@@ -58,6 +58,8 @@ void peers_free(struct peers *all);
 /* These are the nodes now, in any order; `self` need not be among them, but always counts as one. Those that are known
  * keep their figures. */
 void peers_set(struct peers *all, const struct member *list, int count);
+/* Whether there is any node but this one. */
+bool peers_has_others(struct peers *all);
 /* The present view, a reference; peer_view_unref(). */
 struct peer_view *peers_view(struct peers *all);
 struct peer_view *peer_view_ref(struct peer_view *v);
