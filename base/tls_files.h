@@ -18,6 +18,9 @@ struct tls_files {
 bool tls_files_load(const struct tls_files *f, struct ssl_ctx_st *ctx, const char **fault, struct err *err);
 /* Whether they could be. */
 bool tls_files_check(const struct tls_files *f, const char **fault, struct err *err);
+/* Whether others that trust `client_ca` alone accept the certificate: of a server at the address `ip`, and of a client;
+ * whatever its dates are. Errors: ERR_INVALID, and those above. */
+bool tls_files_verify(const struct tls_files *f, const char *ip, struct err *err);
 /* A number that changes whenever one of the files does. */
 uint64_t tls_files_stamp(const struct tls_files *f);
 /* Whether users who are neither the key's owner nor in its group can read it. */

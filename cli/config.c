@@ -56,9 +56,13 @@ static void say_good(const struct config *config, const char *user, bool json, j
 {
     json_t *w;
     struct config_disk disk;
+    struct err err = {0};
     size_t i;
 
     warn_ignored(config, warnings);
+    if (!config_verify_cluster_tls(&config->cluster, &err))
+        add_warning(warnings, err.msg);
+    config_check_cluster(&config->cluster, add_warning, warnings);
     if (config_look_at_disk(config->cache_path, &disk))
         config_check_limits(config, &disk, add_warning, warnings);
     json_array_foreach(json ? NULL : warnings, i, w)

@@ -39,7 +39,9 @@ static void peers_print_source(const json_t *source, const json_t *peers)
     if (json_is_string(json_object_get(source, "why")))
         buf_addf(&after, ": %s", cli_text(source, "why"));
     if (!ok && peers_number(source, "since") > 0)
-        buf_addf(&after, ", begun %s; the nodes that were known stay", cli_ago(peers_number(source, "since"), since));
+        buf_addf(&after, ", begun %s; %s", cli_ago(peers_number(source, "since"), since),
+                 json_array_size(peers) > 1 ? "the nodes that were known stay"
+                                            : "until it answers, this node is alone");
     cli_say_marked(before, ok ? CLI_GREEN : CLI_RED, ok ? "ok" : "FAILS", after.data ? after.data : "");
 }
 
@@ -49,6 +51,8 @@ static char *peers_health(const json_t *p)
         return xstrdup("this node");
     if (peers_number(p, "resting_seconds") > 0)
         return xasprintf("resting %lld s: %s", (long long)peers_number(p, "resting_seconds"), cli_text(p, "why"));
+    if (json_is_true(json_object_get(p, "failing")))
+        return xasprintf("failed %lld s ago: %s", (long long)peers_number(p, "failed_ago_seconds"), cli_text(p, "why"));
     if (peers_number(p, "answered") + peers_number(p, "failed") + peers_number(p, "refused") == 0)
         return xstrdup("not asked yet");
     return xstrdup("ok");

@@ -17,7 +17,10 @@
 
 #include <string.h>
 
-enum { SLACK_MS = 2000 /* of a lease's end against a hold's */ };
+enum {
+    SLACK_MS = 2000, /* of a lease's end against a hold's */
+    BUDGETS_LOG_MS = 60000,
+};
 
 /* A key that this node writes. */
 struct budgets_slot {
@@ -37,6 +40,7 @@ struct budgets_link {
     struct etcd *etcd;
     char *prefix;
     /* owned by the loop */
+    int64_t told_ms; /* monotonic: when a failure was logged last; 0: never */
     struct members_retry watch_retry;
     struct etcd_call *watch_call; /* under way */
     bool has_read, has_created;
@@ -84,9 +88,20 @@ static void budgets_take_kv(struct budgets_link *b, const struct etcd_kv *kv)
 
 static void budgets_watch_step(void *arg);
 
+/* Once a minute at most, at every level: it is tried again every few seconds, for as long as etcd is away. */
+static void budgets_log_failure(struct budgets_link *b, const struct err *err)
+{
+    int64_t now = clock_mono_ms();
+
+    if (b->told_ms > 0 && now - b->told_ms < BUDGETS_LOG_MS)
+        return;
+    b->told_ms = now;
+    log_warn("cluster: limits of registries are not shared: %s", err->msg);
+}
+
 static void budgets_watch_failed(struct budgets_link *b, const struct err *err)
 {
-    log_limited(LOG_LEVEL_WARN, "budgets", "cluster: limits of registries are not shared: %s", err->msg);
+    budgets_log_failure(b, err);
     members_retry_failed(&b->watch_retry, MEMBERS_RETRY_MAX_MS);
 }
 
@@ -190,7 +205,7 @@ static void budgets_write_failed(struct budgets_link *b, const struct err *err)
     if (err->code == ERR_NOT_FOUND)
         s->lease = 0;
     else
-        log_limited(LOG_LEVEL_WARN, "budgets", "cluster: limits of registries are not shared: %s", err->msg);
+        budgets_log_failure(b, err);
     members_retry_failed(&b->write_retry, MEMBERS_RETRY_MAX_MS);
 }
 

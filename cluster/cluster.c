@@ -1,6 +1,7 @@
 #include "cluster/cluster.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
 
@@ -33,6 +34,21 @@ static bool read_secret(struct cluster *c, struct err *err)
     return true;
 }
 
+static void cluster_warn(void *arg UNUSED, const char *text)
+{
+    log_warn("%s", text);
+}
+
+/* Nothing of it holds up a pull. */
+static void cluster_check(const struct config_cluster *config)
+{
+    struct err err = {0};
+
+    if (!config_verify_cluster_tls(config, &err))
+        log_warn("%s", err.msg);
+    config_check_cluster(config, cluster_warn, NULL);
+}
+
 struct cluster *cluster_new(const struct config_cluster *config, struct ledger *ledger, struct err *err)
 {
     struct cluster *c = xcalloc(1, sizeof(*c));
@@ -51,6 +67,7 @@ struct cluster *cluster_new(const struct config_cluster *config, struct ledger *
         cluster_free(c);
         return NULL;
     }
+    cluster_check(config);
     return c;
 }
 

@@ -16,7 +16,9 @@ void members_note(const struct members_place *p, struct members_note *n, const c
     if (ok && n->told && !n->ok)
         log_info("cluster: %s answers", from);
     else if (!ok && (n->ok || !n->told))
-        log_limited(LOG_LEVEL_WARN, "members", "cluster: %s: %s; the nodes that were known stay", from, why);
+        log_limited(LOG_LEVEL_WARN, "members", "cluster: %s: %s; %s", from, why,
+                    peers_has_others(p->peers) ? "the nodes that were known stay"
+                                               : "until it answers, this node is alone");
     n->told = true;
     n->ok = ok;
     snprintf(n->why, sizeof(n->why), "%s", ok ? "" : why);

@@ -1,6 +1,7 @@
 #include "cluster/peers.h"
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -164,6 +165,34 @@ void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent)
     pthread_mutex_unlock(&all->lock);
 }
 
+/* ---- who comes and who leaves ---- */
+
+enum { PEERS_NAMED = 3 }; /* in a line of the log */
+
+/* Those in `of` that are not in `than`: a few of them, and how many more. False: there are none. */
+static bool peers_name_new(const struct peer_view *of, const struct peer_view *than, const char *verb, struct buf *out)
+{
+    int count = 0;
+
+    for (int i = 0; i < of->count; i++)
+        if (!peer_view_find(than, of->list[i]->who.address) && count++ < PEERS_NAMED)
+            buf_addf(out, "%s%s", count > 1 ? ", " : out->len > 0 ? "; " : "", of->list[i]->who.address);
+    if (count > PEERS_NAMED)
+        buf_addf(out, " and %d more", count - PEERS_NAMED);
+    if (count > 0)
+        buf_addf(out, count == 1 ? " has %s" : " have %s", verb);
+    return count > 0;
+}
+
+static void peers_log_change(const struct peer_view *old, const struct peer_view *now)
+{
+    _cleanup_buf_ struct buf who = {0};
+    bool came = peers_name_new(now, old, "come", &who), left = peers_name_new(old, now, "left", &who);
+
+    if (came || left)
+        log_info("the cluster has %d node%s: %s", now->count, now->count == 1 ? "" : "s", who.data);
+}
+
 void peers_set(struct peers *all, const struct member *list, int count)
 {
     _cleanup_free_ struct member *sorted = xcalloc((size_t)count + 1, sizeof(*sorted));
@@ -179,9 +208,11 @@ void peers_set(struct peers *all, const struct member *list, int count)
     if (old)
         peers_note_gone(all, old);
     peers_settle(all);
-    if (old && old->count != all->view->count)
-        log_info("the cluster has %d nodes", all->view->count);
+    struct peer_view *now = peer_view_ref(all->view);
     pthread_mutex_unlock(&all->lock);
+    if (old)
+        peers_log_change(old, now);
+    peer_view_unref(now);
     peer_view_unref(old);
 }
 
@@ -215,12 +246,20 @@ struct peer_view *peers_view(struct peers *all)
     return v;
 }
 
+bool peers_has_others(struct peers *all)
+{
+    pthread_mutex_lock(&all->lock);
+    bool others = all->view->count > 1;
+    pthread_mutex_unlock(&all->lock);
+    return others;
+}
+
 /* ---- how they do ---- */
 
 static void peer_rest(struct peer *p, int64_t ms, const char *why)
 {
-    atomic_store(&p->why, why);
     atomic_store(&p->failed_ms, clock_mono_ms());
+    atomic_store(&p->why, why);
     atomic_store(&p->resting_until_ms, clock_mono_ms() + ms);
 }
 
@@ -257,11 +296,18 @@ void peer_note_answer(struct peer *p, int64_t since_ms)
     if (failures > 0)
         atomic_compare_exchange_strong(&p->failures, &failures, failures - 1);
     atomic_store(&p->resting_until_ms, 0);
+    atomic_store(&p->why, NULL);
 }
 
 bool peer_is_resting(const struct peer *p)
 {
     return atomic_load(&p->resting_until_ms) > clock_mono_ms();
+}
+
+const char *peer_failing(const struct peer *p, int64_t *ago_ms)
+{
+    *ago_ms = clock_mono_ms() - atomic_load(&p->failed_ms);
+    return atomic_load(&p->why);
 }
 
 /* ---- where the list is from ---- */

@@ -41,7 +41,7 @@ struct peer {
     atomic_int_fast64_t failed_ms;                 /* monotonic: the last failure; 0: none */
     atomic_uint_fast64_t received, sent, answered; /* bytes from it; bytes to it; requests that it answered */
     atomic_uint_fast64_t failed, refused;          /* requests that it did not answer in time; that it refused */
-    _Atomic(const char *) why;                     /* of its last failure: one of a few texts; NULL: none */
+    _Atomic(const char *) why; /* of its last failure: one of a few texts; NULL: none, or it has answered since */
 };
 
 /* In the order of their addresses. */
@@ -58,6 +58,8 @@ void peers_free(struct peers *all);
 /* These are the nodes now, in any order; `self` need not be among them, but always counts as one. Those that are known
  * keep their figures. */
 void peers_set(struct peers *all, const struct member *list, int count);
+/* Whether there is any node but this one. */
+bool peers_has_others(struct peers *all);
 /* The present view, a reference; peer_view_unref(). */
 struct peer_view *peers_view(struct peers *all);
 struct peer_view *peer_view_ref(struct peer_view *v);
@@ -76,6 +78,9 @@ void peer_note_answer(struct peer *p, int64_t since_ms);
 /* Bytes from all that there are and were, and to them: never less than before. */
 void peers_sum(struct peers *all, uint64_t *received, uint64_t *sent);
 bool peer_is_resting(const struct peer *p);
+/* Why it failed, or refused this node, if it has not answered since, whether it still rests or not; and how long ago
+ * that was. NULL: all is well, as far as is known. */
+const char *peer_failing(const struct peer *p, int64_t *ago_ms);
 
 /* The state of the membership, for `entrepot peers`, metrics and doctor; set by the members. */
 struct peers_source {

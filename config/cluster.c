@@ -243,6 +243,8 @@ static bool take_peers(struct config_reading *r, const struct yaml_config *y)
     if (!take_addresses(r, y) || !take_zone(r, y->cluster.zone ? y->cluster.zone : "") || !take_cluster_tls(r, y) ||
         !take_secret(r, y))
         return false;
+    if (y->cluster_etcd_count == 0 && !y->cluster.dns && config_yaml_given(r->yaml, "cluster.peers.etcd"))
+        return cluster_bad(r, "peers.etcd", "there is no URL in it: one of etcd's, or more");
     if (!peers_are_given(y))
         return !c->advertise || cluster_bad(r, "advertise", "there are no peers: cluster.peers says who they are");
     if (y->cluster_etcd_count > 0 && y->cluster.dns)
@@ -359,9 +361,12 @@ static bool take_order(struct config_reading *r, const struct yaml_config *y)
         if (i == 1 && wanted[0] == wanted[1])
             return config_bad(r, "cluster", 0, key, "\"%s\" is listed twice", y->cluster_order[i]);
     }
-    for (int i = 0, n = 0; i < count; i++)
-        if (wanted[i] == TIER_PEERS ? c->etcd[0] || c->dns : c->shared.s3 != NULL)
+    for (int i = 0, n = 0; i < count; i++) {
+        bool there = wanted[i] == TIER_PEERS ? c->etcd[0] || c->dns : c->shared.s3 != NULL;
+        c->absent[wanted[i]] = !there && y->cluster_order_count > 0;
+        if (there)
             c->order[n++] = (enum config_tier)wanted[i];
+    }
     return true;
 }
 
@@ -415,4 +420,5 @@ void config_copy_cluster(struct config_cluster *to, const struct config_cluster 
     cred_options_copy(&to->shared.credentials, &from->shared.credentials);
     to->shared.keep_private = from->shared.keep_private;
     memcpy(to->order, from->order, sizeof(to->order));
+    memcpy(to->absent, from->absent, sizeof(to->absent));
 }

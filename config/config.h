@@ -163,6 +163,7 @@ struct config {
             bool keep_private;               /* private content goes there, too: `private` */
         } shared;
         enum config_tier { TIER_NONE, TIER_PEERS, TIER_SHARED } order[2]; /* who is asked first */
+        bool absent[3]; /* by enum config_tier: `order` names it, but it is not configured */
     } cluster;
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
@@ -275,6 +276,13 @@ enum config_fetch config_fetch_for(const struct config *c, const struct config_u
 /* Warns if cache.max_size or cache.min_free cannot be met on that file system. */
 void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
                          void *arg);
+
+/* Whether others would accept the certificate of cluster.tls, if there is one. Errors: ERR_INVALID, ERR_IO. */
+bool config_verify_cluster_tls(const struct config_cluster *c, struct err *err);
+/* Warns of what else in `cluster` does not do what it seems to. */
+void config_check_cluster(const struct config_cluster *c, void (*warn)(void *arg, const char *text), void *arg);
+/* Whether HOST:PORT is of this machine alone. */
+bool config_is_loopback(const char *address);
 
 /* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
 bool config_parse_amount(const char *text, struct amount *out);

@@ -18,17 +18,19 @@ static void print_peers(struct peers *all, struct buf *b)
     struct peer_view *v = peers_view(all);
     struct peers_source source;
     uint64_t received, sent;
-    int resting = 0;
+    int64_t ago_ms;
+    int failing = 0;
 
     for (int i = 0; i < v->count; i++)
-        resting += !v->list[i]->is_self && peer_is_resting(v->list[i]);
+        failing += peer_failing(v->list[i], &ago_ms) != NULL;
     peers_get_source(all, &source);
     peers_sum(all, &received, &sent);
     cluster_head(b, "entrepot_peers", "gauge", "Nodes of the cluster, with this one.");
     buf_addf(b, "entrepot_peers %d\n", v->count);
     peer_view_unref(v);
-    cluster_head(b, "entrepot_peer_resting", "gauge", "Nodes that are passed over for a while, since they failed.");
-    buf_addf(b, "entrepot_peer_resting %d\n", resting);
+    cluster_head(b, "entrepot_peer_resting", "gauge",
+                 "Nodes that failed or refused this one, and have not answered it since.");
+    buf_addf(b, "entrepot_peer_resting %d\n", failing);
     cluster_head(b, "entrepot_peer_bytes_total", "counter", "Body bytes received from other nodes, and sent to them.");
     print_two_ways(b, "entrepot_peer_bytes_total", "received", received, "sent", sent);
     cluster_head(b, "entrepot_peers_source_up", "gauge", "Whether etcd or DNS tells who the nodes are.");

@@ -125,6 +125,15 @@ static struct place *find_inherited(struct proxy *p, const char *address)
     return NULL;
 }
 
+static bool explain_cluster(const struct wish *w, struct err *err)
+{
+    bool absent = strstr(err->msg, "no such address") != NULL;
+
+    err_wrap(err, "cluster.listen (by default cluster.advertise)");
+    return absent ? err_append(err, ": set cluster.listen to one that it has, or to *%s", strrchr(w->address, ':'))
+                  : false;
+}
+
 /* Sockets that were handed over replace the list. A listener for one upstream, or with TLS, is opened nevertheless
  * unless it is among them: no other one could serve its clients. */
 static bool start_place(struct proxy *p, int inherited, struct kept *kept, const struct wish *w, struct err *err)
@@ -140,7 +149,7 @@ static bool start_place(struct proxy *p, int inherited, struct kept *kept, const
     int fds[KEPT_MAX], n = keep_find(kept, w->address, fds);
     struct listener *l = n > 0 ? listener_from_kept(w->address, fds, n) : listener_open(w->address, 0666, err);
     if (!l)
-        return false;
+        return w->kind == PLACE_CLUSTER ? explain_cluster(w, err) : false;
     place = &p->places[p->place_count++];
     place->listener = l;
     return furnish(p, c, w, place, err);

@@ -17,17 +17,17 @@ static json_t *peers_time(int64_t since_s)
 /* Bytes are from it and to it, as this node has counted them. */
 static json_t *peer_json(const struct peer *p)
 {
-    int64_t rests_ms = MAX(atomic_load(&p->resting_until_ms) - clock_mono_ms(), (int64_t)0);
-    const char *why = atomic_load(&p->why);
-    bool rests = !p->is_self && rests_ms > 0;
+    int64_t rests_ms = MAX(atomic_load(&p->resting_until_ms) - clock_mono_ms(), (int64_t)0), ago_ms;
+    const char *why = peer_failing(p, &ago_ms);
 
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "address", visible_json(p->who.address), "zone",
-        peers_text(p->who.zone), "version", peers_text(p->who.version), "since", peers_time(p->who.since_s), "self",
-        p->is_self, "received", (json_int_t)atomic_load(&p->received), "sent", (json_int_t)atomic_load(&p->sent),
-        "answered", (json_int_t)atomic_load(&p->answered), "failed", (json_int_t)atomic_load(&p->failed), "refused",
-        (json_int_t)atomic_load(&p->refused), "resting_seconds", (json_int_t)(rests ? (rests_ms + 999) / 1000 : 0),
-        "why", rests && why ? visible_json(why) : json_null());
+    return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "address",
+                     visible_json(p->who.address), "zone", peers_text(p->who.zone), "version",
+                     peers_text(p->who.version), "since", peers_time(p->who.since_s), "self", p->is_self, "received",
+                     (json_int_t)atomic_load(&p->received), "sent", (json_int_t)atomic_load(&p->sent), "answered",
+                     (json_int_t)atomic_load(&p->answered), "failed", (json_int_t)atomic_load(&p->failed), "refused",
+                     (json_int_t)atomic_load(&p->refused), "resting_seconds", (json_int_t)((rests_ms + 999) / 1000),
+                     "failing", why != NULL, "failed_ago_seconds", why ? json_integer(ago_ms / 1000) : json_null(),
+                     "why", why ? visible_json(why) : json_null());
 }
 
 /* This one is always among them. */

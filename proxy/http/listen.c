@@ -111,7 +111,10 @@ static int bind_tcp(const char *address, struct err *err)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
     }
     if (fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        bool absent = errno == EADDRNOTAVAIL;
         err_errno(err, ERR_IO, "listening on %s", address);
+        if (absent)
+            err_append(err, "; this machine has no such address");
         if (fd >= 0)
             close(fd);
         fd = -1;

@@ -112,8 +112,8 @@ bool peer_answer_life(struct registry *reg, struct http_request *req)
         return false;
     http_reply_reset(req);
     bool here = is_here(reg, req, &received);
-    http_reply_header(req, ASK_HEADER, "v=%d; life=%s; got=%lld", ASK_VERSION, here ? "here" : "waits",
-                      (long long)received);
+    http_reply_header(req, ASK_HEADER, "v=%d; life=%s; got=%lld; self=%s", ASK_VERSION, here ? "here" : "waits",
+                      (long long)received, cluster_config(reg->cluster)->advertise);
     http_reply(req, 200, "text/plain", "", 0);
     return true;
 }

@@ -67,6 +67,23 @@ found() { jq -e --arg l "$1" --arg w "$2" '[.findings[] | select(.topic == "clus
 found ok "it answers, and has 2 nodes" || fail "etcd: $(cat "$W/doctor")"
 found ok "1 of 1 other nodes can be reached" || fail "peers: $(cat "$W/doctor")"
 
+say "a node that nobody answers for, also when its rest is over"
+etcd_add "$(node_at 9):5443" 2
+member_9() { node_ask 1 peers | grep "^$(node_at 9):5443 "; }
+wait_for 10 member_9 >/dev/null || fail "the new member is not known"
+for k in 2 3 4 5 6 7; do
+    image "app:$k" "seen-$k" 2M 100K >/dev/null
+    pull_at_once "library/app:$k" 1
+    [ "$(gauge entrepot_peer_resting)" = 0 ] || break
+done
+is_over() { member_9 | grep -q ' failed [0-9]* s ago: it cannot be reached$'; }
+wait_for 30 is_over || fail "a node that failed: $(member_9)"
+is "$(gauge entrepot_peer_resting)" 1 "entrepot_peer_resting, of a node whose rest is over"
+node_ask 1 peers --json | jq -e --arg a "$(node_at 9):5443" '.peers[] | select(.address == $a) | .failing and .failed_ago_seconds >= 1 and .resting_seconds == 0 and .why == "it cannot be reached"' >/dev/null || fail "$(node_ask 1 peers --json)"
+etcd_remove "$(node_at 9):5443"
+is_gone() { ! member_9 >/dev/null; }
+wait_for 10 is_gone || fail "it stays"
+
 say "a node is away, then etcd"
 kill_node 2
 "$ENTREPOT" doctor --config "$W/node-1.yaml" --json >"$W/doctor" || true

@@ -15,7 +15,7 @@
 
 /* In place of the product's: members_start() calls nothing else of peers.h. */
 struct peers {
-    int unused;
+    int count;
 };
 
 static void print_line(json_t *doc)
@@ -28,10 +28,16 @@ static void print_line(json_t *doc)
     json_decref(doc);
 }
 
-void peers_set(struct peers *all UNUSED, const struct member *list, int count)
+bool peers_has_others(struct peers *all)
+{
+    return all->count > 1;
+}
+
+void peers_set(struct peers *all, const struct member *list, int count)
 {
     json_t *nodes = json_array();
 
+    all->count = count;
     for (int i = 0; i < count; i++)
         json_array_append_new(nodes, json_pack("{s:s, s:s, s:s, s:I}", "address", list[i].address, "zone", list[i].zone,
                                                "version", list[i].version, "since", (json_int_t)list[i].since_s));
@@ -71,7 +77,7 @@ int main(int argc, char **argv)
     struct option options[ARRAY_LEN(names) + 1] = {{0}};
     struct config_cluster c = {.prefix = "/entrepot"};
     struct member self = {.since_s = clock_now_s()};
-    struct peers peers;
+    struct peers peers = {0};
     struct err err = {0};
     sigset_t ends;
     int which, got, urls = 0;

@@ -69,6 +69,7 @@ static void faults(void **state UNUSED)
     static const char *const cases[][3] = {
         {"cluster: {peer: {}}\n", "line 1", "cluster.peer: unknown key"},
         {"cluster:\n  peers: {prefix: /a}\n", "line 2", "cluster.peers: there is neither etcd nor dns"},
+        {"cluster:\n" HERE SECRET "  peers:\n    etcd: []\n", "line 5", "cluster.peers.etcd: there is no URL in it"},
         {"cluster:\n" HERE SECRET "  peers:\n    etcd: ['http://a:1']\n    dns: a.b\n", "line 6",
          "cluster.peers.dns: goes without etcd"},
         {"cluster:\n" WHO SECRET, "line 2", "cluster.peers: needs cluster.advertise"},
@@ -243,6 +244,43 @@ static void from_the_environment(void **state UNUSED)
     config_free(&c);
 }
 
+static void take_warning(void *arg, const char *text)
+{
+    buf_addf(arg, "%s\n", text);
+}
+
+/* What is read, and does not do what it seems to. */
+static void warnings(void **state UNUSED)
+{
+#define LOOP "  advertise: 127.0.0.1:5443\n"
+    static const char *const cases[][2] = {
+        {"cluster:\n" WHO HERE SECRET, ""},
+        {"cluster:\n" WHO HERE SECRET "  order: [peers]\n", ""},
+        {"cluster:\n" WHO HERE SECRET "  order: [peers, shared]\n",
+         "cluster.order names shared, but there is no cluster.shared\n"},
+        {"cluster:\n" WHO HERE SECRET "  order: [shared]\n",
+         "cluster.order names shared, but there is no cluster.shared; other nodes are asked for nothing either"},
+        {"cluster:\n" S3 "}\n  order: [shared, peers]\n", "cluster.order names peers, but there is no cluster.peers\n"},
+        {"cluster:\n" WHO LOOP SECRET, "cluster.advertise: 127.0.0.1:5443 is reached from this machine alone"},
+        {"cluster:\n" WHO "  advertise: '[::1]:5443'\n" SECRET, "cluster.advertise: [::1]:5443 is reached"},
+        {"cluster:\n" LOOP SECRET "  peers: {etcd: ['http://e:2379']}\n", "etcd is at another (http://e:2379)"},
+        {"cluster:\n" LOOP SECRET "  peers: {etcd: ['http://127.0.0.2:2379', 'http://[::1]']}\n", ""},
+        {"cluster:\n" LOOP SECRET "  peers: {etcd: ['http://localhost:2379']}\n", ""},
+        {"cluster:\n" LOOP SECRET "  peers: {dns: a.b}\n", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf said = {0};
+        struct config c;
+        load_it(cases[i][0], &c);
+        config_check_cluster(&c.cluster, take_warning, &said);
+        buf_adds(&said, "");
+        if (*cases[i][1] ? !strstr(said.data, cases[i][1]) : said.len > 0)
+            fail_msg("%s: \"%s\", not \"%s\"", cases[i][0], said.data, cases[i][1]);
+        config_free(&c);
+    }
+}
+
 static void a_restart_is_needed(void **state UNUSED)
 {
     struct config one, all;
@@ -273,6 +311,7 @@ int main(void)
         cmocka_unit_test(defaults_of_a_cluster),
         cmocka_unit_test(it_is_shown_and_read_again),
         cmocka_unit_test(from_the_environment),
+        cmocka_unit_test(warnings),
         cmocka_unit_test(a_restart_is_needed),
     };
 

@@ -36,6 +36,14 @@ void peers_note_source(struct peers *all, const char *from UNUSED, bool ok, cons
     pthread_mutex_unlock(&all->lock);
 }
 
+bool peers_has_others(struct peers *all)
+{
+    pthread_mutex_lock(&all->lock);
+    bool others = all->count > 1;
+    pthread_mutex_unlock(&all->lock);
+    return others;
+}
+
 /* ---- pure functions ---- */
 
 static void addresses(void **state UNUSED)
