@@ -224,14 +224,16 @@ static void note_moving(struct peer_ask *a)
     a->silent_ticks = a->beside_ticks = 0;
 }
 
-/* How long it may wait for a registry of which nothing comes. */
-static int64_t longest_excuse(const struct peer_ask *a)
+/* How long it may wait for a registry of which nothing comes. Where the link is full all are slow. */
+static int64_t longest_excuse(const struct peer_ask *a, bool beside)
 {
     int64_t quick = a->quick ? a->quick(a->arg) : 0;
     bool is_quick = quick > 0 && quick + ASK_QUICK_MS > a->begun_ms;
 
     if (a->digest.alg == DIGEST_NONE)
         return ASK_EXCUSED_TAG_MS;
+    if (beside)
+        return ASK_EXCUSED_MS;
     return a->hurry || a->have || is_quick ? ASK_SILENT_MS : a->there > 0 ? ASK_STALLED_MS : ASK_EXCUSED_MS;
 }
 
@@ -250,8 +252,8 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
     a->life = NULL;
     if (err || r->status != 200 || !a->transfer)
         return; /* the tick counts on */
-    bool waits = ask_may_wait(a, r->peer);
-    if (!waits && goes_on_beside(a)) {
+    bool waits = ask_may_wait(a, r->peer), beside = goes_on_beside(a);
+    if (!waits && beside) {
         a->beside_ms += a->silent_ticks * ASK_TICK_MS;
         note_moving(a);
         return;
@@ -272,7 +274,7 @@ static void ask_take_life(void *arg, const struct transfer_response *r, const st
         a->own = own;
     }
     note_moving(a);
-    if (a->excused_ms >= longest_excuse(a) || a->waited_ms >= ASK_WAITED_MS)
+    if (a->excused_ms >= longest_excuse(a, beside) || a->waited_ms >= ASK_WAITED_MS)
         ask_give_up(a, "it waits for too long, for its registry or another node",
                     !a->hurry || a->digest.alg == DIGEST_NONE);
 }

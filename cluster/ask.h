@@ -24,8 +24,8 @@
  * slow one, or it lies. So it is for one that was asked after another had failed (`hurry`), and for `have`. What `have`
  * and `named` are answered with waits for nothing until its head has come.
  *
- * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS: where all links are full, one
- * connection of many stands still now and then.
+ * While much comes here from others, one that lives may be slow for ASK_BESIDE_MS, and no excuse is shorter: where all
+ * links are full, one connection of many stands still now and then.
  *
  * One that failed rests (peer_note_failure()); if it was silent, all else that waits for it is given up, too. One that
  * waited and was given up in a hurry does not rest: it may have waited for the very node that failed here. On the loop
