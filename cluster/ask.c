@@ -320,13 +320,13 @@ static void ask_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         a->beside_ticks += beside;
     }
     a->moved = 0;
-    if (a->silent_ticks >= a->ticks / 2 && !a->life)
-        ask_for_life(a);
-    bool beside_it = goes_on_beside(a), was_silent = a->silent_ticks >= a->ticks / 2 && is_known_silent(a->peer);
-    if (a->silent_ticks >= a->ticks + (beside_it ? a->ticks : 0) || (was_silent && !beside_it)) {
+    bool is_late = a->silent_ticks >= a->ticks / 2, goes_on = goes_on_beside(a);
+    if (a->silent_ticks >= a->ticks + (goes_on ? a->ticks : 0) || (is_late && !goes_on && is_known_silent(a->peer))) {
         ask_give_up(a, SILENT, true);
         return;
     }
+    if (is_late && !a->life)
+        ask_for_life(a);
     ask_tick_later(a);
 }
 

@@ -17,6 +17,7 @@
  *                                                         so do we, for ASK_EXCUSED_MS at most while nothing of the
  *                                                         blob comes there (got=<bytes>), and here
  *                                                         v=1; life=here    it has that byte, and should send it
+ *                                                         self=<address>    its own, for doctor
  *                                                     ─▶  no answer: it is given up
  *
  * The excuse is shorter, ASK_STALLED_MS, where the blob had begun to come there; and ASK_SILENT_MS where the registry
