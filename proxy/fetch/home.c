@@ -80,9 +80,14 @@ static void home_next(struct fetch *f);
 
 /* ---- its answer ---- */
 
+static bool is_of_tag(const char *path)
+{
+    return !strchr(path, ':');
+}
+
 static bool home_is_by_tag(const struct home_call *h)
 {
-    return !strchr(h->path, ':');
+    return is_of_tag(h->path);
 }
 
 static bool home_is_good(const struct fetch *f, const struct transfer_response *r)
@@ -205,7 +210,7 @@ static bool fetch_ask_home(struct fetch *f, const char *method, const char *path
                            bool (*on_data)(void *arg, const void *data, size_t len),
                            void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
 {
-    bool by_tag = !strchr(path, ':');
+    bool by_tag = is_of_tag(path);
 
     ON_LOOP(f->fetcher->loop);
     f->by_node = false;
