@@ -65,8 +65,7 @@ static void no_login_in_the_clear(void **state)
     q->ask.have = true;
     q->ask.hops = 2;
     q->ask.range_first = -1;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     _cleanup_free_ char *authorization = header_of(node.question, "Authorization"),
                         *accept = header_of(node.question, "Accept"), *range = header_of(node.question, "Range"),
                         *peer = header_of(node.question, ASK_HEADER);
@@ -100,8 +99,7 @@ static void silent_in_a_hurry(void **state)
     struct question *q = question_new(f, "silent");
 
     q->ask.hurry = true;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     is_given_up(q, "it is silent", ASK_HURRIED_MS);
     free(q);
 }
@@ -166,8 +164,7 @@ static void waits_for_a_quick_registry(void **state)
     struct question *q = question_new(f, "waits");
 
     q->quick_ms = clock_mono_ms() - ASK_QUICK_MS / 2;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     is_given_up(q, "it waits for too long, for its registry or another node", ASK_SILENT_MS);
     free(q);
 }
@@ -179,8 +176,7 @@ static void waits_with_a_manifest(void **state)
     struct question *q = question_new(f, "waits");
 
     q->ask.digest = NULL;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     is_given_up(q, "it waits for too long, for its registry or another node", ASK_EXCUSED_TAG_MS);
     free(q);
 }
@@ -192,13 +188,56 @@ static void waits_in_a_hurry(void **state)
     struct question *q = question_new(f, "waits");
 
     q->ask.hurry = true;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     assert_int_equal(q->err.code, ERR_TIMEOUT);
     assert_in_range(q->took_ms, ASK_SILENT_MS * 3 / 4, ASK_SILENT_MS + ROOM_MS);
     assert_int_equal(atomic_load(&f->peer->failed), 0);
     assert_false(peer_is_resting(f->peer));
     free(q);
+}
+
+/* Once it is known to be silent, what else it is silent about is not waited for. */
+static void silent_beside_a_silence(void **state)
+{
+    struct fixture *f = *state;
+    int64_t least_ms = INT64_MAX;
+
+    for (int i = 0; i < 8 && least_ms >= ASK_SILENT_MS; i++) { /* a busy machine may be late */
+        struct question *first = question_new(f, "silent"), *q = question_new(f, "silent");
+        first->ask.hurry = true;
+        loop_post(f->loop, question_begin, first);
+        loop_post(f->loop, question_begin, q);
+        WAIT_FOR(atomic_load(&first->done) == 1 && atomic_load(&q->done) == 1);
+        assert_int_equal(q->err.code, ERR_TIMEOUT);
+        assert_string_equal(atomic_load(&f->peer->why), "it is silent");
+        least_ms = MIN(least_ms, q->took_ms);
+        peer_note_answer(f->peer, clock_mono_ms());
+        free(first);
+        free(q);
+    }
+    assert_in_range(least_ms, ASK_HURRIED_MS * 3 / 4, ASK_SILENT_MS - 1);
+}
+
+/* Much comes from others: the link is full, and one connection may stand still. */
+static void stands_still_beside_others(void **state)
+{
+    struct fixture *f = *state;
+    int64_t most_ms = 0;
+
+    for (int i = 0; i < 5 && most_ms < 2 * ASK_SILENT_MS; i++) { /* a busy machine may be late */
+        struct question *q = question_new(f, "stops");
+        loop_post(f->loop, question_begin, q);
+        for (int k = 0; k < 3 * ASK_SILENT_MS / 20 && atomic_load(&q->done) == 0; k++) {
+            atomic_fetch_add(cluster_received(f->cluster), ASK_BESIDE_BYTES);
+            usleep(20000);
+        }
+        WAIT_FOR(atomic_load(&q->done) == 1); /* nothing comes any more */
+        assert_string_equal(atomic_load(&f->peer->why), "it does not send what it has");
+        most_ms = MAX(most_ms, q->took_ms);
+        peer_note_answer(f->peer, clock_mono_ms());
+        free(q);
+    }
+    assert_in_range(most_ms, 2 * ASK_SILENT_MS, ASK_BESIDE_MS + PATIENCE_MS);
 }
 
 /* It says so without having begun, and was asked for what is there alone. */
@@ -208,8 +247,7 @@ static void waits_with_what_it_has(void **state)
     struct question *q = question_new(f, "waits");
 
     q->ask.have = true;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     is_given_up(q, "it does not send what it has", ASK_SILENT_MS);
     free(q);
 }
@@ -318,8 +356,7 @@ static void head_refused(void **state)
     struct question *q = question_new(f, "endless");
 
     q->refuses = true;
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     assert_int_equal(q->err.code, ERR_CANCELLED);
     assert_int_equal(atomic_load(&q->bytes), 0);
     assert_int_equal(atomic_load(&f->peer->failed), 0);
@@ -407,6 +444,8 @@ int main(void)
         WITH_NODE(waits_for_a_quick_registry),
         WITH_NODE(waits_with_a_manifest),
         WITH_NODE(waits_in_a_hurry),
+        WITH_NODE(silent_beside_a_silence),
+        WITH_NODE(stands_still_beside_others),
         WITH_NODE(waits_with_what_it_has),
         WITH_NODE(says_that_it_grows),
         WITH_NODE(refused),

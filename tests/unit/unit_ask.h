@@ -333,12 +333,17 @@ static inline struct question *question_new(struct fixture *f, const char *mode)
         assert_true(condition);                                                                                        \
     } while (0)
 
+static inline void question_ask(struct question *q)
+{
+    loop_post(q->f->loop, question_begin, q);
+    WAIT_FOR(atomic_load(&q->done) == 1);
+}
+
 static inline struct question *ask_of(struct fixture *f, const char *mode)
 {
     struct question *q = question_new(f, mode);
 
-    loop_post(f->loop, question_begin, q);
-    WAIT_FOR(atomic_load(&q->done) == 1);
+    question_ask(q);
     return q;
 }
 
